@@ -1,0 +1,20 @@
+"""Shared by all tests: where the developers' reference data is, and strict JAX dtypes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def shared_folder() -> Path | None:
+    """The developers' reference data: $TMSJAX_SHARED, or ../shared beside the checkout."""
+    folder = Path(os.environ.get("TMSJAX_SHARED", Path(__file__).parents[2] / "shared"))
+    return folder if (folder / "data").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip("the developers' reference data is not here (its licences forbid shipping it); set TMSJAX_SHARED")
+    return folder / "data"
