@@ -1,0 +1,176 @@
+"""What a head is: tissue labels on a voxel grid, their conductivities, cortical surfaces, landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tmsjax.core.errors import InputError
+from tmsjax.core.pytree import pytree
+from tmsjax.core.transforms import check_voxel_affine
+
+TISSUES: dict[int, str] = {
+    0: "air",
+    1: "white matter",
+    2: "grey matter",
+    3: "cerebrospinal fluid",
+    4: "skull",
+    5: "scalp and other soft tissue",
+}
+"""The label of each tissue."""
+
+WHITE, GREY, CSF, SKULL, SCALP = 1, 2, 3, 4, 5
+
+PAPER_CONDUCTIVITY: dict[int, float] = {WHITE: 0.126, GREY: 0.275, CSF: 1.654, SKULL: 0.01, SCALP: 0.25}
+"""Conductivity of each label in S/m: Aberra et al. 2023 (Brain Stimul. 16:1374), methods, after SimNIBS 3."""
+
+SURFACES = ("lh_white", "lh_pial", "rh_white", "rh_pial")
+"""Names of the cortical surfaces; white and pial of a hemisphere share their faces, vertex by vertex."""
+
+
+@pytree()
+class Surface:
+    """A triangle mesh in the head's world frame.
+
+    Attributes:
+        vertices: (v, 3) float32, scanner RAS+ mm.
+        faces: (f, 3) int32 vertex indices, counter-clockwise seen from outside.
+    """
+
+    vertices: Any
+    faces: Any
+
+
+@pytree("name")
+class HeadModel:
+    """A volume conductor with its anatomy, in scanner RAS+ mm.
+
+    Attributes:
+        labels: (i, j, k) uint8 tissue of each voxel (see ``TISSUES``; 0 is air).
+        affine: (4, 4) float64, voxel index -> RAS+ mm of the voxel's centre; right-handed and unsheared.
+        conductivity: label -> S/m for every label but air; its values are leaves, so they can be differentiated.
+        surfaces: "lh_white", "lh_pial", "rh_white", "rh_pial" -> Surface, or None. White and pial of a hemisphere
+            are in vertex correspondence.
+        mni_to_head: (4, 4) affine, MNI152 mm -> head RAS+ mm, or None if the head is not registered.
+        landmarks: name -> (3,) MNI152 mm of landmarks that this head has beyond the named ones of
+            ``tmsjax.head.LANDMARKS``, or in place of them.
+        name: what the head is called in reports.
+    """
+
+    labels: Any
+    affine: Any
+    conductivity: dict[int, Any]
+    surfaces: dict[str, Any] | None
+    mni_to_head: Any
+    landmarks: dict[str, Any]
+    name: str
+
+    @property
+    def voxel_mm(self) -> np.ndarray:
+        """(3,) voxel sizes in mm."""
+        return np.linalg.norm(np.asarray(self.affine)[:3, :3], axis=0)
+
+
+def from_labels(
+    labels: ArrayLike,
+    affine: ArrayLike,
+    conductivity: Mapping[int, float] | None = None,
+    *,
+    surfaces: dict[str, Surface] | None = None,
+    mni_to_head: ArrayLike | None = None,
+    landmarks: Mapping[str, ArrayLike] | None = None,
+    name: str = "unnamed",
+) -> HeadModel:
+    """Make a head from tissue labels and their affine, as they are: nothing is reoriented or resampled.
+
+    Args:
+        labels: (i, j, k) integers, 0 air, 1 white matter, 2 grey matter, 3 CSF, 4 skull, 5 scalp and other soft
+            tissue; further labels need an entry in ``conductivity``.
+        affine: (4, 4) voxel index -> scanner RAS+ mm of the voxel's centre.
+        conductivity: label -> S/m; replaces or extends ``PAPER_CONDUCTIVITY``.
+        surfaces: cortical surfaces in the same world frame, if there are any.
+        mni_to_head: (4, 4) affine MNI152 mm -> RAS+ mm.
+        landmarks: name -> (3,) MNI152 mm.
+        name: what to call the head.
+
+    Raises:
+        InputError: labels that are not 3-D, not integers, of unknown value or without brain; an affine that is
+            sheared, singular or reflected; a conductivity that is not a positive finite number.
+    """
+    table = _check_conductivity(conductivity)
+    grid, _ = check_voxel_affine(affine, "affine of the label map")
+    registration = None
+    if mni_to_head is not None:
+        registration = np.asarray(mni_to_head, np.float64)
+        if registration.shape != (4, 4) or not np.isfinite(registration).all() or np.linalg.det(registration) <= 0:
+            raise InputError(
+                "mni_to_head cannot be used",
+                got=registration.tolist(),
+                expected="a 4x4 affine with positive determinant, MNI152 mm -> RAS+ mm",
+            )
+    return HeadModel(
+        labels=_check_labels(labels, table),
+        affine=grid,
+        conductivity=table,
+        surfaces=surfaces,
+        mni_to_head=registration,
+        landmarks={key: np.asarray(value, np.float64) for key, value in (landmarks or {}).items()},
+        name=name,
+    )
+
+
+def _check_conductivity(conductivity: Mapping[int, float] | None) -> dict[int, float]:
+    table = dict(PAPER_CONDUCTIVITY)
+    for label, value in (conductivity or {}).items():
+        if not isinstance(label, int | np.integer) or not 1 <= label <= 255:
+            raise InputError("conductivity of an impossible label", got=label, expected="labels 1 to 255 (0 is air)")
+        if not np.isscalar(value) or not np.isfinite(value) or value <= 0:
+            raise InputError(
+                f"conductivity of label {label} ({TISSUES.get(int(label), 'tissue of your own')}) cannot be used",
+                got=value,
+                expected="a positive finite number in S/m",
+            )
+        table[int(label)] = float(value)
+    return dict(sorted(table.items()))
+
+
+def _check_labels(labels: ArrayLike, table: dict[int, float]) -> np.ndarray:
+    data = np.asarray(labels)
+    if data.ndim == 4 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim != 3 or 0 in data.shape:
+        raise InputError("the label map is not a volume", got=f"shape {data.shape}", expected="a 3-D array (i, j, k)")
+    if data.dtype.kind == "f":
+        if not np.isfinite(data).all():
+            raise InputError("the label map has NaN or infinite voxels", got=f"{(~np.isfinite(data)).sum()} of them",
+                             expected="integers")  # fmt: skip
+        fractional = data != np.rint(data)
+        if fractional.any():
+            raise InputError(
+                "the label map is not made of integers",
+                got=f"{fractional.sum()} voxels such as {data[fractional].flat[0]:g}",
+                expected="one integer label a voxel",
+                mend="resample label maps with nearest neighbour (order 0); a probability map is not a label map",
+            )
+    elif data.dtype.kind not in "iub":
+        raise InputError("the label map has no numbers", got=data.dtype, expected="integers")
+    values, counts = np.unique(data, return_counts=True)
+    unknown = [(int(v), int(c)) for v, c in zip(values, counts, strict=True) if v != 0 and int(v) not in table]
+    if unknown:
+        shown = ", ".join(f"{v} ({c} voxels)" for v, c in unknown[:12]) + (", ..." if len(unknown) > 12 else "")
+        raise InputError(
+            "the label map has unknown labels",
+            got=shown,
+            expected="0 air, " + ", ".join(f"{k} {TISSUES.get(k, 'your own')}" for k in table),
+            mend="relabel them, or give their conductivity in S/m: conductivity={%d: 0.3, ...}" % unknown[0][0],  # noqa: UP031
+        )
+    if not np.isin([WHITE, GREY], values).any():
+        raise InputError(
+            "there is no brain in the label map",
+            got=f"labels {values.tolist()}",
+            expected="voxels of white matter (1) or grey matter (2)",
+        )
+    return np.ascontiguousarray(data, dtype=np.uint8)
