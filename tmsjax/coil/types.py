@@ -1,0 +1,55 @@
+"""What a coil and its pose are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tmsjax.core.pytree import pytree
+from tmsjax.core.transforms import check_rigid
+
+
+@pytree("name")
+class Coil:
+    """A coil as magnetic dipoles in its own frame: x across the wings, y along the handle axis, z into the head.
+
+    The frame's origin is the middle of the casing's face on the head's side, as in SimNIBS coil files, so windings
+    lie at negative z except where wings are bent towards the head. Positive dI/dt induces a field along -y below
+    the centre of the bundled figure-of-eight coils (the sign of the SimNIBS .ccd files).
+
+    positions: (d, 3) mm. moments: (d, 3) A.m2 per A of coil current. windings: (w, 3) mm, points on the outline of
+    the windings, for clearance checks (the dipoles' own positions where a file gives nothing else).
+    """
+
+    positions: Any
+    moments: Any
+    windings: Any
+    name: str
+
+
+@pytree()
+class CoilPose:
+    """Where a coil is: ``world = rotation @ coil + centre``.
+
+    rotation: (3, 3), columns x, y, z of the coil frame in the world (RAS+). centre: (3,) mm.
+    """
+
+    rotation: Any
+    centre: Any
+
+    @classmethod
+    def from_matrix(cls, matrix: ArrayLike) -> CoilPose:
+        """Take SimNIBS's 4x4 ``matsimnibs`` (columns x, y, z, centre in mm); InputError unless it is rigid."""
+        m = check_rigid(matrix, "coil pose matrix")
+        return cls(jnp.asarray(m[:3, :3], jnp.float32), jnp.asarray(m[:3, 3], jnp.float32))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """SimNIBS's 4x4 matrix (float64): columns x, y (handle axis), z (into the head) and centre in mm."""
+        m = np.eye(4)
+        m[:3, :3] = np.asarray(self.rotation)
+        m[:3, 3] = np.asarray(self.centre)
+        return m
