@@ -1,0 +1,1 @@
+"""Pytrees, rigid transforms, units, errors."""

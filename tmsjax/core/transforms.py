@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 
 ROTATION_TOLERANCE = 1e-3
@@ -47,7 +47,7 @@ def check_rigid(matrix: ArrayLike, what: str = "pose matrix") -> Float[np.ndarra
 
 
 def check_voxel_affine(affine: ArrayLike, what: str = "affine") -> tuple[Float[np.ndarray, "4 4"], np.ndarray]:
-    """Return (affine, voxel sizes in mm) of a voxel grid in RAS+ mm; raise InputError if sheared, singular or reflected."""
+    """Return (affine, voxel sizes in mm) of a grid in RAS+ mm; InputError if it is sheared, singular or reflected."""
     m = check_finite(affine, (4, 4), what)
     _check_last_row(m, what)
     a = m[:3, :3]
@@ -67,7 +67,7 @@ def check_voxel_affine(affine: ArrayLike, what: str = "affine") -> tuple[Float[n
             f"{what} is reflected (negative determinant): its voxel axes are left-handed",
             got=np.array2string(a, precision=4),
             expected="a right-handed voxel grid in RAS+ mm (positive determinant)",
-            mend="reorder the array with nibabel.as_closest_canonical(image), or load the file itself with tmsjax.head.load",
+            mend="reorder the array with nibabel.as_closest_canonical(image), or let tmsjax.head.load read the file",
         )
     return m, sizes
 

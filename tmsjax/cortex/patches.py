@@ -1,0 +1,41 @@
+"""Sampling grids round the neurons: the field on n x n x n points in each cell's own frame."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from tmsjax.cortex.place import Population
+from tmsjax.efield import EField
+
+
+def sampling_grid(side_mm: float, z_shift_mm: float = 0.0, n: int = 9) -> Float[Array, "n n n 3"]:
+    """Points of the grid in the cell frame, mm; axes x, y, z; the soma at its centre, moved by ``z_shift_mm`` along z.
+
+    Aberra 2023, section 2.2.1 and figure S1.
+    """
+    ticks = jnp.linspace(-side_mm / 2, side_mm / 2, n)
+    grid = jnp.stack(jnp.meshgrid(ticks, ticks, ticks, indexing="ij"), -1)
+    return grid + jnp.array([0.0, 0.0, z_shift_mm])
+
+
+def to_cell_frame(
+    field: EField, position: Float[Array, 3], rotation: Float[Array, "3 3"], offsets: Float[Array, "... 3"]
+) -> Float[Array, "... 3"]:
+    """Field at ``offsets`` (mm, cell frame) of one neuron, in V/m per A/us along the cell's own axes."""
+    world = position + offsets.reshape(-1, 3) @ rotation.T
+    return (field.at(world) @ rotation).reshape(offsets.shape)
+
+
+def patches(
+    field: EField, population: Population, side_mm: float, z_shift_mm: float = 0.0, n: int = 9
+) -> Float[Array, "p n n n 3"]:
+    """The field's samples round every neuron, V/m per A/us, in each cell's frame with axes x, y, z.
+
+    One patch of 9 x 9 x 9 samples takes 8.7 kB: give large populations in slices, or let
+    ``tmsjax.response.thresholds`` stream them.
+    """
+    offsets = sampling_grid(side_mm, z_shift_mm, n)
+    sample = jax.vmap(lambda position, rotation: to_cell_frame(field, position, rotation, offsets))
+    return sample(population.positions, population.rotations)
