@@ -1,0 +1,32 @@
+"""The command line: ``tmsjax COMMAND``. One file per command; it parses, calls and prints."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+
+def main() -> None:
+    """Entry point of ``tmsjax``: run a command; print tmsjax's own errors as messages, not as tracebacks."""
+    import tyro
+    from rich.console import Console
+
+    from tmsjax.cli.demo import demo
+    from tmsjax.cli.simulate import simulate
+    from tmsjax.cli.train import train
+    from tmsjax.core.errors import TmsjaxError
+
+    commands = {"demo": demo, "simulate": simulate, "train": train}
+    warnings.simplefilter("default")
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="tmsjax",
+            description="From a TMS coil over a head to which neurons fire.\n\nExample: tmsjax demo --out demo --verify 5",
+        )
+    except TmsjaxError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("\ninterrupted: nothing was half-written", highlight=False)
+        sys.exit(130)

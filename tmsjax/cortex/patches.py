@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from tmsjax.cortex.place import Population
@@ -39,3 +40,21 @@ def patches(
     offsets = sampling_grid(side_mm, z_shift_mm, n)
     sample = jax.vmap(lambda position, rotation: to_cell_frame(field, position, rotation, offsets))
     return sample(population.positions, population.rotations)
+
+
+def compartment_fields(
+    field: EField, population: Population, xyz_um: Float[np.ndarray, "c 3"]
+) -> Float[np.ndarray, "p c 3"]:
+    """The field at every compartment of every neuron, V/m per A/us in each cell's frame: what a simulation needs.
+
+    Args:
+        field: the head's field.
+        population: p neurons of one cell model.
+        xyz_um: (c, 3) compartment centres in the cell frame, um.
+    """
+    offsets = jnp.asarray(xyz_um / 1e3, jnp.float32)
+    rows = [_one_cell(field, x, r, offsets) for x, r in zip(population.positions, population.rotations, strict=True)]
+    return np.asarray(jnp.stack(rows), np.float64)
+
+
+_one_cell = jax.jit(to_cell_frame)

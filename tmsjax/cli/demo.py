@@ -1,0 +1,127 @@
+"""``tmsjax demo``: the whole chain on a real head, from the coil to the thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+LAYERS = {"L23": "open/L23_PC_1", "L4": "open/L4_LBC_1", "L5": "open/L5_PC_1"}
+"""The bundled cell that stands for each layer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoOptions:
+    """Place a coil over the left motor hand knob of a real head and find which neurons fire.
+
+    Example: tmsjax demo --out demo --verify 5
+    """
+
+    out: Path = Path("tmsjax-demo")
+    """Folder for the figure, the field, the overlays, the CSV and summary.json."""
+    verify: int = 0
+    """Re-simulate this many of the predicted neurons in NEURON and print both thresholds."""
+    head: str = "S1"
+    """Bundled head, or a label map (NIfTI)."""
+    surfaces: Path | None = None
+    """Folder of FreeSurfer or GIFTI surfaces, for a head of your own."""
+    coil: str = "MagVenture_MC_B70"
+    """Bundled coil, or a .ccd file."""
+    landmark: str = "hand_knob_left"
+    """Target: a named landmark of the head."""
+    handle_deg: float = 45.0
+    """Angle of the coil's handle to the midline, backwards and outwards."""
+    gap_mm: float = 2.0
+    """Distance between coil and scalp."""
+    direction: Literal["PA", "AP"] = "PA"
+    """Which way the induced field points under the coil: posterior-anterior, or the current reversed."""
+    pulse: Literal["monophasic"] = "monophasic"
+    """Pulse whose surrogates are used."""
+    radius_mm: float = 15.0
+    """Radius of the region of cortex round the target."""
+    sites: int = 400
+    """Sites per layer."""
+    rotations: int = 12
+    """Azimuths per site."""
+    max_didt_a_per_us: float = 150.0
+    """The stimulator's maximum in A/us. The default is nominal: read your own device's."""
+    seed: int = 0
+    """Of the neurons' places and of which are verified."""
+
+
+def demo(options: Annotated[DemoOptions, tyro.conf.arg(name="")]) -> None:
+    """Place a coil over the left motor hand knob of a real head and find which neurons fire."""
+    from rich.console import Console
+
+    from tmsjax.cli.stages import Stages
+    from tmsjax.core.files import staged_folder
+
+    console = Console()
+    stages = Stages(console)
+    with staged_folder(options.out) as folder:
+        summary = _run(options, folder, console, stages)
+        files = sorted(item.name for item in folder.iterdir())
+        summary["files"] = [*files, "summary.json"]
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    console.print(f"\nWrote to [bold]{options.out}[/]: {', '.join(summary['files'])}", highlight=False)
+
+
+def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
+    import jax
+    import numpy as np
+
+    import tmsjax as tj
+    from tmsjax.cli import outputs, report
+    from tmsjax.core.errors import InputError
+
+    if options.verify < 0:
+        raise InputError("--verify", got=options.verify, expected="0 or a number of neurons")
+    console.print(f"tmsjax {tj.__version__} on {jax.devices()[0].platform}, {jax.device_count()} device(s)\n")
+    with stages("head") as say:
+        head = tj.head.load(options.head, surfaces=options.surfaces)
+        target = tj.head.landmark(head, options.landmark)
+        say(f"{head.name}: {options.landmark} at {np.array2string(target, precision=1)} mm")
+    with stages("coil") as say:
+        coil = tj.coil.load(options.coil)
+        pose = tj.coil.pose_on_scalp(head, target, handle_deg=options.handle_deg, gap_mm=options.gap_mm)
+        gap = float(np.linalg.norm(np.asarray(pose.centre) - target))
+        say(f"{coil.name}, handle {options.handle_deg:g}° to the midline, centre {gap:.1f} mm from the target")
+    with stages("field") as say:
+        say("solving for the potentials")
+        didt = -1.0 if options.direction == "PA" else 1.0  # positive dI/dt induces along -y, towards the handle
+        field = tj.efield.solve(head, coil, pose, didt=didt)
+        say(f"{field.status}: residual {float(field.residual):.1e} after {int(field.iterations)} iterations")
+        if field.status != "converged":
+            console.print(f"[yellow]the field has {field.status}[/]")
+    roi = tj.cortex.Roi.ball(target, options.radius_mm, hemisphere="lh" if options.landmark.endswith("left") else None)
+    populations, models, results = {}, {}, {}
+    with stages("neurons") as say:
+        for layer in LAYERS:
+            populations[layer] = tj.cortex.place(
+                head, layer, n=options.sites, roi=roi, rotations=options.rotations, seed=options.seed
+            )
+        say(f"{sum(map(len, populations.values()))} in {', '.join(LAYERS)}, within {options.radius_mm:g} mm of the target")
+    with stages("thresholds") as say:
+        for layer, name in LAYERS.items():
+            models[layer] = tj.surrogate.load(name, pulse=options.pulse)
+            results[layer] = tj.response.thresholds(
+                models[layer],
+                field,
+                populations[layer],
+                progress=lambda done, total, layer=layer: say(f"{layer}: {done} of {total}"),
+            )
+        say(f"{sum(map(len, populations.values()))} predicted by {len(LAYERS)} surrogates")
+    rows = {layer: tj.response.summarise(results[layer], options.max_didt_a_per_us) for layer in LAYERS}
+    verified = []
+    if options.verify:
+        with stages("NEURON") as say:
+            verified = report.verify(LAYERS, field, populations, results, options, say)
+    with stages("files"):
+        outputs.write(folder, options, head, coil, pose, target, field, roi, populations, results)
+    console.print(report.layer_table(rows, options))
+    if verified:
+        console.print(report.verify_table(verified))
+    return report.summary(options, head, coil, pose, target, field, rows, verified, stages.seconds, models)

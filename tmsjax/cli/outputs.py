@@ -1,0 +1,114 @@
+"""The demo's files: figure, field, overlays, table of thresholds."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+
+def write(folder: Path, options, head, coil, pose, target, field, roi, populations: dict, results: dict) -> None:
+    """Write demo.png, efield.nii.gz, the GIFTI overlays and thresholds.csv into ``folder``."""
+    thresholds_csv(folder / "thresholds.csv", populations, results)
+    field_nifti(folder / "efield.nii.gz", field)
+    meshes, values = {}, {}
+    for layer, population in populations.items():
+        meshes[layer], values[layer] = layer_overlay(folder, head, roi, layer, population, results[layer])
+    figure(folder / "demo.png", options, head, coil, pose, target, field, meshes, values)
+
+
+def thresholds_csv(path: Path, populations: dict, results: dict) -> None:
+    """One line a neuron: layer, site, azimuth, position, thresholds, whether the model knows such fields."""
+    with path.open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(
+            ["layer", "site", "azimuth_deg", "x_mm", "y_mm", "z_mm", "threshold_V_per_m", "threshold_A_per_us", "in_domain"]
+        )
+        for layer, population in populations.items():
+            result = results[layer]
+            columns = zip(
+                np.asarray(population.site),
+                np.asarray(population.azimuth_deg),
+                np.asarray(population.positions),
+                result.v_per_m,
+                result.a_per_us,
+                result.in_domain,
+                strict=True,
+            )
+            for site, azimuth, (x, y, z), v, a, known in columns:
+                writer.writerow(
+                    [layer, site, f"{azimuth:g}", f"{x:.3f}", f"{y:.3f}", f"{z:.3f}", f"{v:.3f}", f"{a:.3f}", int(known)]
+                )
+
+
+def field_nifti(path: Path, field) -> None:
+    """The induced field as a NIfTI of (i, j, k, 3) V/m per A/us, world axes."""
+    import nibabel as nib
+
+    image = nib.Nifti1Image(np.asarray(field.values, np.float32), np.asarray(field.affine, np.float64))
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = b"induced E-field, V/m per A/us, RAS+ components"
+    nib.save(image, path)
+
+
+def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tuple[tuple, np.ndarray]:
+    """Write a layer's surface in the region and its median thresholds as GIFTI; return (mesh, value per face)."""
+    import nibabel as nib
+
+    from tmsjax.cortex import layer_surface
+
+    surface = layer_surface(head, population.depth)
+    faces = surface.faces[roi.contains(surface)]
+    used, faces = np.unique(faces, return_inverse=True)
+    vertices, faces = surface.vertices[used], faces.reshape(-1, 3)
+    sites, site = np.unique(np.asarray(population.site), return_inverse=True)
+    by_site = [np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in _groups(result.a_per_us, site, len(sites))]
+    places = np.stack([np.asarray(population.positions)[site == s][0] for s in range(len(sites))])
+    nearest = cKDTree(places)
+    per_vertex = np.asarray(by_site)[nearest.query(vertices)[1]]
+    per_face = np.asarray(by_site)[nearest.query(vertices[faces].mean(axis=1))[1]]
+    coordinates = nib.gifti.GiftiDataArray(
+        vertices.astype(np.float32),
+        "NIFTI_INTENT_POINTSET",
+        coordsys=nib.gifti.GiftiCoordSystem("NIFTI_XFORM_SCANNER_ANAT", "NIFTI_XFORM_SCANNER_ANAT", np.eye(4)),
+    )
+    triangles = nib.gifti.GiftiDataArray(faces.astype(np.int32), "NIFTI_INTENT_TRIANGLE")
+    nib.save(nib.gifti.GiftiImage(darrays=[coordinates, triangles]), folder / f"{layer}.surf.gii")
+    data = nib.gifti.GiftiDataArray(per_vertex.astype(np.float32), "NIFTI_INTENT_NONE")
+    data.meta["Name"] = f"{layer} median threshold over azimuths (A/us)"
+    nib.save(nib.gifti.GiftiImage(darrays=[data]), folder / f"{layer}_threshold.func.gii")
+    return (vertices, faces), per_face
+
+
+def _groups(values: np.ndarray, group: np.ndarray, count: int) -> list[np.ndarray]:
+    order = np.argsort(group, kind="stable")
+    return np.split(np.asarray(values)[order], np.cumsum(np.bincount(group, minlength=count))[:-1])
+
+
+def figure(path: Path, options, head, coil, pose, target, field, meshes: dict, values: dict) -> None:
+    """The demo's picture: coil, field on the cortex, thresholds of every layer."""
+    import tmsjax as tj
+    from tmsjax.viz import demo_figure
+
+    scalp = tj.head.scalp_surface(head)
+    side = "lh" if target[0] < 0 else "rh"
+    pial = head.surfaces[f"{side}_pial"]
+    vertices, faces = np.asarray(pial.vertices, np.float64), np.asarray(pial.faces)
+    centres = vertices[faces].mean(axis=1)
+    magnitude = np.linalg.norm(np.asarray(field.at(centres.astype(np.float32))), axis=1)
+    windings = np.asarray(coil.windings) @ np.asarray(pose.rotation).T + np.asarray(pose.centre)
+    demo_figure(
+        path,
+        scalp=(np.asarray(scalp.vertices), np.asarray(scalp.faces)),
+        cortex=(vertices, faces),
+        field_on_cortex=magnitude,
+        windings_mm=windings,
+        pose_matrix=np.asarray(pose.matrix),
+        layer_meshes=meshes,
+        layer_values=values,
+        target_mm=np.asarray(target),
+        caption=f"{coil.name.replace('_', ' ')} over the {options.landmark.replace('_', ' ')} of head {head.name}, "
+        f"{options.handle_deg:g}°, {options.direction}, {options.pulse} pulse",
+    )

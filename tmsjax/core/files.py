@@ -1,0 +1,42 @@
+"""Results that appear whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tmsjax.core.errors import InputError
+
+
+@contextmanager
+def staged_folder(out: Path | str) -> Iterator[Path]:
+    """Yield an empty folder to write into; its files move to ``out`` when the block ends well, and vanish otherwise.
+
+    An error or Ctrl-C leaves ``out`` as it was. Files of an earlier run are replaced one by one; others stay.
+
+    Raises:
+        InputError: ``out`` is a file, or cannot be made or written to.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise InputError("the output folder is a file", got=out, expected="a folder, or a name that is free")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(
+            "the output folder cannot be written", got=f"{out} ({error.strerror})", expected="a folder that can be made"
+        ) from error
+    try:
+        yield stage
+        out.mkdir(exist_ok=True)
+        for item in stage.iterdir():
+            target = out / item.name
+            if target.is_dir() and item.is_dir():
+                shutil.rmtree(target)
+            item.replace(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
