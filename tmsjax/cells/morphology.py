@@ -1,0 +1,213 @@
+"""Reconstructed morphologies (Neurolucida .asc, SWC) through NEURON's Import3d, as plain sections."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from tmsjax.cells.mechanism_library import load_neuron
+from tmsjax.cells.types import Region, Section
+from tmsjax.core.errors import InputError
+
+SEGMENT_UM = 40.0
+"""A section of length L has 1 + 2 int(L / 40 um) segments."""
+
+IMPORTED: dict[str, Region] = {"soma": "soma", "axon": "ais", "dend": "basal", "apic": "apical"}
+"""Import3d's section names; every axon section counts as "ais" until myelination."""
+
+
+def segments(length_um: float) -> int:
+    """Number of segments of a section of this length (um)."""
+    return 1 + 2 * int(length_um / SEGMENT_UM)
+
+
+def read_morphology(path: str | os.PathLike) -> tuple[Section, ...]:
+    """Read a reconstruction (.asc or .swc): one soma, then axon, basal and apical sections in NEURON's order.
+
+    A soma drawn as a contour becomes the stack of frusta that Import3d makes of it. The axon sections are named
+    axon[0].. and have region "ais". Raises InputError for a file that is missing, unreadable, empty, or without a
+    soma or an axon.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("the morphology does not exist", got=path, expected="a Neurolucida .asc or an .swc file")
+    kind = path.suffix.lower()
+    if kind not in (".asc", ".swc"):
+        raise InputError("a morphology of this kind cannot be read", got=path.name, expected="a file .asc or .swc")
+    if kind == ".swc":
+        table = _swc_table(path)
+        sections = _import_swc(path, table)
+    else:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if "(" not in text:
+            raise InputError("the morphology holds no reconstruction", got=path, expected="Neurolucida's nested lists")
+        sections = _import3d(path, "Import3d_Neurolucida3", path)
+    return _checked(sections, path)
+
+
+def _import3d(file: Path, reader: str, source: Path) -> list[Section]:
+    """Sections of a file by Import3d; the NEURON sections belong to a Python object and go with it."""
+    h = load_neuron()
+    with contextlib.redirect_stdout(io.StringIO()):
+        h.load_file("stdlib.hoc")
+        h.load_file("import3d.hoc")
+    holder = _Holder()
+    try:
+        morphology = getattr(h, reader)()
+        morphology.quiet = 1
+        morphology.input(str(file))
+        h.Import3d_GUI(morphology, False).instantiate(holder)
+        made = [sec for name in ("soma", "axon", "dend", "apic") for sec in getattr(holder, name, [])]
+        return [_plain(sec, made) for sec in made]
+    except (RuntimeError, AttributeError, IndexError) as error:
+        raise InputError(
+            "NEURON's Import3d cannot read the morphology", got=f"{source}: {error}", expected="a valid .asc or .swc"
+        ) from error
+
+
+class _Holder:
+    """Owns the sections that Import3d makes, so that they vanish with it."""
+
+    def __str__(self) -> str:
+        return "tmsjax_import"
+
+
+def _plain(sec, made: list) -> Section:
+    """A NEURON section as plain arrays, with path distances of its future segments from soma(0)."""
+    name = sec.name().split(".")[-1]
+    k = sec.n3d()
+    points = np.array([[sec.x3d(i), sec.y3d(i), sec.z3d(i)] for i in range(k)], dtype=np.float32).reshape(k, 3)
+    diam = np.array([sec.diam3d(i) for i in range(k)], dtype=np.float32)
+    joint = sec.parentseg()
+    h = load_neuron()
+    root = made[0]
+    nseg = segments(sec.L)
+    start = h.distance(root(0), sec(0)) if sec.parentseg() is not None else 0.0
+    return Section(
+        name=name,
+        region=IMPORTED.get(name.split("[")[0], "basal"),
+        parent=made.index(joint.sec) if joint is not None else -1,
+        parent_x=joint.x if joint is not None else 0.0,
+        points_um=points,
+        diam_um=diam,
+        nseg=nseg,
+        distance_um=start + sec.L * (np.arange(nseg) + 0.5) / nseg,
+    )
+
+
+def _checked(sections: list[Section], path: Path) -> tuple[Section, ...]:
+    """Raise InputError unless there is one soma with a volume, an axon, and every section has a length and a width."""
+    somata = [section for section in sections if section.region == "soma"]
+    axon = [section for section in sections if section.region == "ais"]
+    if len(somata) != 1:
+        raise InputError(f"{path.name} has no single soma", got=f"{len(somata)} soma sections", expected="one soma")
+    if not axon:
+        raise InputError(
+            f"{path.name} has no axon",
+            got=f"sections {sorted({section.name.split('[')[0] for section in sections})}",
+            expected="an axon, which TMS activates",
+            mend="use a reconstruction with its axon",
+        )
+    for section in sections:
+        finite = np.isfinite(section.points_um).all() and np.isfinite(section.diam_um).all()
+        if not finite or len(section.diam_um) < 2 or section.length_um <= 0 or (section.diam_um <= 0).any():
+            raise InputError(
+                f"{path.name}: section {section.name} has no volume",
+                got=f"{len(section.diam_um)} points, length {section.length_um:g} um, diameters from "
+                f"{section.diam_um.min(initial=np.inf):g} um",
+                expected="at least two finite points, a length and positive diameters",
+            )
+    first = next(k for k, section in enumerate(sections) if section.region == "ais")
+    stray = [
+        sections[k].name
+        for k in range(len(sections))
+        if sections[k].region == "ais" and sections[k].parent < first and k != first
+    ]
+    if stray:
+        raise InputError(
+            f"{path.name} has more than one axon", got=f"axon[0] and {stray}", expected="one axon from soma or dendrite"
+        )
+    return tuple(sections)
+
+
+def _swc_table(path: Path) -> Float[np.ndarray, "k 7"]:
+    """Rows id, type, x, y, z, radius, parent of an .swc file."""
+    try:
+        table = np.loadtxt(path, comments="#", ndmin=2)
+    except ValueError as error:
+        raise InputError(
+            "the .swc file cannot be read", got=f"{path}: {error}", expected="seven numbers a line"
+        ) from error
+    if table.size == 0 or table.shape[1] != 7:
+        raise InputError(
+            "the .swc file holds no reconstruction", got=f"{path}: shape {table.shape}", expected="seven numbers a line"
+        )
+    return table
+
+
+def _import_swc(path: Path, table: np.ndarray) -> list[Section]:
+    """Import an .swc; one whose soma is a contour (radii 0) goes through Neurolucida's format, which knows contours."""
+    soma = table[table[:, 1] == 1]
+    if len(soma) == 0:
+        raise InputError(f"{path.name} has no soma", got="no point of type 1", expected="a soma (type 1)")
+    if (soma[:, 5] > 0).all():
+        return _import3d(path, "Import3d_SWC_read", path)
+    if (soma[:, 5] > 0).any() or len(soma) < 3:
+        raise InputError(
+            f"{path.name} has a soma without a size",
+            got=f"{len(soma)} points with radii {soma[:, 5].min():g} to {soma[:, 5].max():g}",
+            expected="positive radii, or a contour of at least three points whose radii are all 0",
+        )
+    with tempfile.TemporaryDirectory() as work:
+        file = Path(work) / "contour.asc"
+        file.write_text(_neurolucida(table))
+        return _import3d(file, "Import3d_Neurolucida3", path)
+
+
+def _neurolucida(table: np.ndarray) -> str:
+    """An .swc table with a contour soma as Neurolucida text; a branch starts at its parent's last point."""
+    kinds = {2: "Axon", 3: "Dendrite", 4: "Apical"}
+    rows = {int(row[0]): row for row in table}
+    children: dict[int, list[int]] = {}
+    for row in table:
+        children.setdefault(int(row[6]), []).append(int(row[0]))
+    lines = ['("CellBody"', "  (CellBody)"]
+    lines += [_point(row) for row in table if row[1] == 1]
+    lines += [")"]
+    for row in table:
+        on_soma = int(row[6]) in rows and rows[int(row[6])][1] == 1
+        if row[1] != 1 and int(row[1]) in kinds and on_soma:
+            lines += ["(", f"  ({kinds[int(row[1])]})", *_branch(int(row[0]), rows, children, None), ")"]
+    return "\n".join(lines) + "\n"
+
+
+def _branch(start: int, rows: dict, children: dict, parent: np.ndarray | None) -> list[str]:
+    lines = [] if parent is None else [_point(parent)]
+    at = start
+    while True:
+        lines.append(_point(rows[at]))
+        following = children.get(at, [])
+        if len(following) != 1:
+            break
+        at = following[0]
+    if following:
+        branches = [_branch(child, rows, children, rows[at]) for child in following]
+        lines += ["(", *_joined(branches), ")"]
+    return lines
+
+
+def _joined(branches: list[list[str]]) -> list[str]:
+    lines = branches[0]
+    for branch in branches[1:]:
+        lines = [*lines, "|", *branch]
+    return lines
+
+
+def _point(row: np.ndarray) -> str:
+    return f"  ({row[2]:.9g} {row[3]:.9g} {row[4]:.9g} {2 * row[5]:.9g})"
