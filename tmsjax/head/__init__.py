@@ -1,5 +1,6 @@
 """Heads: tissue labels, conductivities, cortical surfaces, landmarks, the scalp."""
 
+from tmsjax.head.load import load
 from tmsjax.head.model import (
     PAPER_CONDUCTIVITY,
     TISSUES,
@@ -7,6 +8,7 @@ from tmsjax.head.model import (
     Surface,
     from_labels,
 )
+from tmsjax.head.surfaces import load_surfaces
 
 __all__ = [
     "PAPER_CONDUCTIVITY",
@@ -14,4 +16,6 @@ __all__ = [
     "HeadModel",
     "Surface",
     "from_labels",
+    "load",
+    "load_surfaces",
 ]

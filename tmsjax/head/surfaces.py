@@ -1,0 +1,113 @@
+"""Cortical surfaces from GIFTI or FreeSurfer files, in the world frame of the label map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.io import read_geometry
+
+from tmsjax.core.errors import InputError
+from tmsjax.head.model import SURFACES, Surface
+
+NAMES = "lh.white, lh.pial, rh.white, rh.pial (FreeSurfer), or lh_white.gii(.gz), lh.white.surf.gii and so on (GIFTI)"
+
+
+def load_surfaces(folder: str | Path, *, required: bool = True) -> dict[str, Surface] | None:
+    """Read lh and rh, white and pial, from a folder: FreeSurfer geometry (``lh.white``) or GIFTI (``lh_white.gii``).
+
+    FreeSurfer geometry is in its own "tkr" frame; the c_ras of the file's volume information moves it to scanner
+    RAS+ mm. GIFTI is taken as scanner RAS+ mm, with the c_ras that FreeSurfer's ``mris_convert`` leaves in its
+    metadata (VolGeomC_R, _A, _S) added unless its coordinate system is already the scanner's.
+
+    Returns:
+        The four surfaces by name, or None if the folder has none of them and they are not ``required``.
+
+    Raises:
+        InputError: some are missing, unreadable or empty, or white and pial do not correspond vertex by vertex.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError("there is no such folder of surfaces", got=folder, expected=f"a folder with {NAMES}")
+    paths = {name: path for name in SURFACES if (path := _find(folder, name))}
+    if not paths and not required:
+        return None
+    missing = [name for name in SURFACES if name not in paths]
+    if missing:
+        raise InputError(
+            "surfaces are missing",
+            got=f"no {missing} in {folder}",
+            expected=NAMES,
+        )
+    surfaces = {name: read_surface(path) for name, path in paths.items()}
+    for side in ("lh", "rh"):
+        white, pial = surfaces[f"{side}_white"], surfaces[f"{side}_pial"]
+        if white.faces.shape != pial.faces.shape or (white.faces != pial.faces).any():
+            raise InputError(
+                f"{side} white and pial do not correspond vertex by vertex",
+                got=f"{len(white.vertices)} and {len(pial.vertices)} vertices, or faces that differ",
+                expected="the same faces in both, as FreeSurfer writes them",
+                mend="decimate or resample white and pial together, or use the files as recon-all wrote them",
+            )
+    return surfaces
+
+
+def read_surface(path: str | Path) -> Surface:
+    """Read one surface (GIFTI or FreeSurfer geometry) to scanner RAS+ mm; InputError if it cannot be used."""
+    path = Path(path)
+    try:
+        vertices, faces = _read_gifti(path) if ".gii" in path.suffixes else _read_freesurfer(path)
+    except (ImageFileError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(
+            "a surface cannot be read", got=f"{path}: {error}", expected="GIFTI or FreeSurfer geometry"
+        ) from error
+    vertices, faces = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
+    if vertices.ndim != 2 or faces.ndim != 2 or not len(vertices) or not len(faces):
+        raise InputError(
+            "a surface is empty", got=f"{path}: {len(vertices)} vertices, {len(faces)} faces", expected="triangles"
+        )
+    if not np.isfinite(vertices).all() or faces.min() < 0 or faces.max() >= len(vertices):
+        raise InputError(
+            "a surface is damaged",
+            got=f"{path}: NaN vertices or faces beyond them",
+            expected="finite vertices, valid faces",
+        )
+    return Surface(vertices=vertices, faces=faces)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    side, kind = name.split("_")
+    hemi = {"lh": "L", "rh": "R"}[side]
+    stems = [f"{side}.{kind}", f"{side}_{kind}", f"{side}.{kind}.surf", f"{side}_{kind}.surf", f"{hemi}.{kind}.surf"]
+    names = [stem + end for stem in stems for end in (".gii", ".gii.gz")]
+    names.append(f"{side}.{kind}")
+    return next((folder / n for n in names if (folder / n).is_file()), None)
+
+
+def _read_freesurfer(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    vertices, faces, info = read_geometry(path, read_metadata=True)
+    if len(info) and "cras" in info and str(info.get("valid", "1")).split("#")[0].strip().startswith("1"):
+        vertices = vertices + np.asarray(info["cras"], np.float64)
+    return vertices, faces
+
+
+def _read_gifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    image = nibabel.load(path)
+    points = image.get_arrays_from_intent("NIFTI_INTENT_POINTSET")
+    triangles = image.get_arrays_from_intent("NIFTI_INTENT_TRIANGLE")
+    if not points or not triangles:
+        raise ValueError("no POINTSET and TRIANGLE arrays in it")
+    vertices = points[0].data.astype(np.float64)
+    system = points[0].coordsys
+    if system is not None and system.xform is not None and system.xform.shape == (4, 4):
+        moved = not np.allclose(system.xform, np.eye(4))
+        if moved and system.xformspace == 1:  # NIFTI_XFORM_SCANNER_ANAT: the matrix leads there
+            return vertices @ system.xform[:3, :3].T + system.xform[:3, 3], triangles[0].data
+        if system.dataspace == 1:
+            return vertices, triangles[0].data
+    keys = ("VolGeomC_R", "VolGeomC_A", "VolGeomC_S")
+    if all(key in points[0].meta for key in keys):
+        vertices = vertices + np.array([float(points[0].meta[key]) for key in keys])
+    return vertices, triangles[0].data
