@@ -13,26 +13,31 @@ from numpy import ndarray
 class Thresholds:
     """One entry for each field.
 
-    ``v_per_m`` is |E| at the soma at threshold; ``factor`` what the given field is multiplied by to reach it (both NaN where there is
-    no threshold). ``initiation`` is the compartment (cable row) that crosses 0 mV first, -1 where not known. ``status`` is 0 where a
-    threshold was found; ``sentences`` says every code in words. ``runs`` counts simulations, 0 of a prediction.
-    ``in_domain`` says whether a surrogate knows such fields (None: simulated).
+    ``v_per_m`` is |E| at the soma at threshold; ``factor`` what the given field is multiplied by to reach it (both
+    NaN where there is no threshold). ``initiation`` is the compartment (cable row) that crosses 0 mV first, -1
+    where not known. ``status`` is 0 where a threshold was found; ``sentences`` says every code in words. ``runs``
+    counts simulations, 0 of a prediction. ``in_domain`` says whether a surrogate knows such fields (None:
+    simulated).
     """
 
-    v_per_m: Float[ndarray, "k"]
-    factor: Float[ndarray, "k"]
-    initiation: Int[ndarray, "k"]
-    status: Int[ndarray, "k"]
-    runs: Int[ndarray, "k"]
+    v_per_m: Float[ndarray, " k"]
+    factor: Float[ndarray, " k"]
+    initiation: Int[ndarray, " k"]
+    status: Int[ndarray, " k"]
+    runs: Int[ndarray, " k"]
     sentences: dict[int, str] = dataclasses.field(default_factory=dict)
-    in_domain: Bool[ndarray, "k"] | None = None
+    in_domain: Bool[ndarray, " k"] | None = None
 
     def __len__(self) -> int:
         return len(self.v_per_m)
 
+    def __array__(self, dtype=None, copy=None) -> ndarray:
+        """``v_per_m``, so that a result can be handed to NumPy as it is."""
+        return np.array(self.v_per_m, dtype=dtype, copy=copy if copy is not None else True)
+
     @property
     def a_per_us(self) -> ndarray:
-        """The coil's |dI/dt| at threshold, A/us (k,), of a field given in V/m per A/us: the same number as ``factor``."""
+        """The coil's |dI/dt| at threshold, A/us (k,), of a field in V/m per A/us: the same number as ``factor``."""
         return self.factor
 
     @property

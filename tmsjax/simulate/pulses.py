@@ -1,0 +1,125 @@
+"""TMS pulses: the time course of the induced field, unit peak, from our own circuits or from a recording.
+
+The three named pulses are closed-form circuits (see circuits.py) fitted to the output of a MagVenture MagPro X100 by
+``benchmarks/fit_pulses.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from tmsjax.core.errors import InputError
+from tmsjax.simulate.circuits import Circuit, Monophasic, Switched, coil_voltage
+
+# Fitted to the recorded pulses; errors in % of the peak over the 0.74 ms recording.
+MAGPRO_X100: dict[str, Circuit] = {
+    "monophasic": Monophasic(1.0360, 425.023, 4.3328, 0.060511, 2.723e-4, 1.1244e-3),
+    "biphasic": Switched(2, 1.7530, 427.028, 1.6141e-3, 3.4466e-3, 5.914e-4, 8.256e-4),
+    "halfsine": Switched(1, 1.5063, 428.556, 1.9766e-3, 3.2556e-3, 4.713e-4, 1.1023e-3),
+}
+SAMPLE_MS = 2e-4  # 5 MHz, as the recordings
+DURATION_MS = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Pulse:
+    """Time (ms) and waveform (unit peak, dimensionless), both (t,); zero before the first and after the last sample."""
+
+    time_ms: Float[ndarray, " t"]
+    waveform: Float[ndarray, " t"]
+    name: str
+
+
+def pulse(source: str | os.PathLike | Pulse) -> Pulse:
+    """A pulse by name (monophasic, biphasic, halfsine), from a recorded CSV (t_ms, E), or as it is.
+
+    Raises:
+        InputError: an unknown name, an unreadable file, or a recording that is no pulse.
+    """
+    if isinstance(source, Pulse):
+        return _checked(source.time_ms, source.waveform, source.name)
+    if isinstance(source, str) and source in MAGPRO_X100:
+        return _fitted(source)
+    path = Path(source)
+    if path.suffix.lower() == ".csv" or path.exists():
+        return recorded(path)
+    raise InputError(
+        "unknown pulse",
+        got=repr(source),
+        expected=f"one of {', '.join(MAGPRO_X100)}, the path of a CSV (t_ms, E), or a Pulse",
+    )
+
+
+def recorded(path: str | os.PathLike, normalise: bool = True) -> Pulse:
+    """Read a recorded pulse: a CSV with two columns, t in ms and E in any unit, with or without a header line.
+
+    The waveform is divided by its largest |E| unless ``normalise`` is False; its sign is kept.
+    """
+    path = Path(path)
+    try:
+        table = np.genfromtxt(path, delimiter=",", dtype=float, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read the pulse {path}", got=str(error).splitlines()[0], expected="a CSV with two columns: t_ms, E"
+        ) from error
+    if table.shape[0] and np.isnan(table[0]).all():  # the header line
+        table = table[1:]
+    if table.ndim != 2 or table.shape[1] != 2 or table.shape[0] < 2:
+        raise InputError(
+            f"cannot read the pulse {path}",
+            got=f"a table of {table.shape}",
+            expected="two columns (t_ms, E) and 2 or more rows",
+        )
+    loaded = _checked(table[:, 0], table[:, 1], path.stem)
+    if not normalise:
+        return loaded
+    return dataclasses.replace(loaded, waveform=loaded.waveform / np.abs(loaded.waveform).max())
+
+
+def on_grid(pulse: Pulse, dt_ms: float = 0.005, stop_ms: float = 1.0) -> Float[ndarray, " steps_plus_1"]:
+    """The waveform at t = 0, dt, ... stop, as NEURON plays it (linear in between).
+
+    Every dt-th sample of the recording is taken, with no filter, and the pulse's first sample falls on t = dt: the
+    published thresholds were computed so, and the sampling is part of the model (an averaged pulse lowers them by 2
+    to 4 %).
+    """
+    grid = dt_ms * np.arange(round(stop_ms / dt_ms) + 1)
+    start = pulse.time_ms[0] - dt_ms
+    values = np.interp(grid + start, pulse.time_ms, pulse.waveform, left=0.0, right=0.0)
+    values[0] = 0.0
+    return values
+
+
+@functools.cache
+def _fitted(name: str) -> Pulse:
+    time = SAMPLE_MS * np.arange(round(DURATION_MS / SAMPLE_MS) + 1)
+    waveform = coil_voltage(MAGPRO_X100[name], time)
+    return Pulse(time, waveform / np.abs(waveform).max(), name)
+
+
+def _checked(time_ms: ndarray, waveform: ndarray, name: str) -> Pulse:
+    time_ms, waveform = np.asarray(time_ms, float), np.asarray(waveform, float)
+    if time_ms.ndim != 1 or time_ms.shape != waveform.shape or time_ms.size < 2:
+        raise InputError(
+            f"pulse {name}",
+            got=f"time {time_ms.shape}, waveform {waveform.shape}",
+            expected="two arrays (t,) of one length",
+        )
+    if not (np.isfinite(time_ms).all() and np.isfinite(waveform).all()):
+        row = int(np.argmax(~(np.isfinite(time_ms) & np.isfinite(waveform))))
+        raise InputError(f"pulse {name}", got=f"NaN, infinity or text in sample {row}", expected="finite numbers")
+    if not (np.diff(time_ms) > 0).all():
+        row = int(np.argmax(np.diff(time_ms) <= 0)) + 1
+        raise InputError(
+            f"pulse {name}", got=f"time goes back or stands still at sample {row}", expected="increasing t_ms"
+        )
+    if not np.abs(waveform).max() > 0:
+        raise InputError(f"pulse {name}", got="a waveform of zeros", expected="a peak other than zero")
+    return Pulse(time_ms, waveform, name)

@@ -1,0 +1,178 @@
+"""Thresholds of a cell under given fields, by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import PathLike
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from tmsjax.cells.types import Cell
+from tmsjax.core.errors import InputError
+from tmsjax.core.thresholds import Thresholds
+from tmsjax.simulate.pulses import Pulse
+from tmsjax.simulate.pulses import pulse as as_pulse
+from tmsjax.simulate.search import Search, Status
+from tmsjax.simulate.workers import Answer, fires_all, pool, search_all
+
+ENGINES = ("neuron",)
+GUESS_V_PER_M = 100.0
+GUESSED_STEP = 1.1
+
+
+def thresholds(
+    cell: Cell,
+    fields: Float[ndarray, "k n 3"],
+    pulse: str | PathLike | Pulse = "monophasic",
+    engine: str = "neuron",
+    *,
+    tolerance: float = 0.005,
+    absolute_v_per_m: float | None = None,
+    guess: Float[ndarray, " k"] | float | None = None,
+    highest_v_per_m: float = 5000.0,
+    initiation: bool = True,
+    workers: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Thresholds:
+    """Activation thresholds of a cell under fields that all follow one pulse.
+
+    Args:
+        cell: from ``cells.load``.
+        fields: E (V/m, any scale) at every compartment, in the cell's frame and the order of ``cable_model(cell)``.
+        pulse: a name, the path of a recording, or a Pulse.
+        engine: "neuron".
+        tolerance: the relative width of the last bracket; its firing end is the threshold.
+        absolute_v_per_m: its absolute width instead (V/m at the soma); the published thresholds used 0.05.
+        guess: thresholds (V/m at the soma) to search from: within 10 % they save a third of the runs.
+        highest_v_per_m: largest |E| at the soma to try.
+        initiation: whether to find the first compartment to fire too (about two runs more).
+        workers: number of processes, one a core by default. Each holds one cell in NEURON and no JAX.
+        progress: called with a sentence as thresholds arrive.
+
+    Raises:
+        InputError: a field of the wrong shape, with NaN, or zero at the soma; an unknown engine or pulse; a guess
+        not positive.
+    """
+    _check_engine(engine)
+    fields, size = checked_fields(cell, fields)
+    guesses = checked_guesses(len(fields), guess)
+    search = Search(
+        tolerance=tolerance,
+        absolute_v_per_m=absolute_v_per_m,
+        step=2.0 if guess is None else GUESSED_STEP,
+        highest_v_per_m=highest_v_per_m,
+    ).checked()
+    pulse = as_pulse(pulse)
+    if not len(fields):
+        return collect([], size)
+    with pool(cell, pulse, min(workers, len(fields)) if workers else None) as executor:
+        return collect(search_all(executor, fields, guesses, search, initiation, progress), size)
+
+
+def uniform_thresholds(
+    cell: Cell,
+    directions: Float[ndarray, "k 3"],
+    pulse: str | PathLike | Pulse = "monophasic",
+    engine: str = "neuron",
+    **options,
+) -> Thresholds:
+    """Thresholds (V/m) under uniform fields along unit vectors in the cell's frame; options as ``thresholds``."""
+    _check_engine(engine)
+    directions = np.asarray(directions, float)
+    if directions.ndim != 2 or directions.shape[1] != 3:
+        raise InputError("directions", got=directions.shape, expected="(k, 3)")
+    if not np.allclose(np.linalg.norm(directions, axis=1), 1.0, atol=1e-3):
+        raise InputError(
+            "directions",
+            got=f"lengths {np.linalg.norm(directions, axis=1)}",
+            expected="unit vectors",
+            mend="divide by the length",
+        )
+    from tmsjax.cells import cable_model
+
+    n = cable_model(cell).n
+    fields = np.broadcast_to(directions[:, None, :], (len(directions), n, 3))
+    return thresholds(cell, fields, pulse, engine, **options)
+
+
+def fires(
+    cell: Cell,
+    fields: Float[ndarray, "k n 3"],
+    amplitudes: Float[ndarray, "k a"],
+    pulse: str | PathLike | Pulse = "monophasic",
+    engine: str = "neuron",
+    *,
+    workers: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Bool[ndarray, "k a"]:
+    """Whether the cell fires under fields scaled so that |E| at the soma is each of the amplitudes (V/m).
+
+    Two runs check a threshold that is known from elsewhere: at 0.99 times it the cell is silent, at 1.01 it fires.
+    """
+    _check_engine(engine)
+    fields, _ = checked_fields(cell, fields)
+    amplitudes = np.asarray(amplitudes, float)
+    if amplitudes.ndim != 2 or len(amplitudes) != len(fields) or not (amplitudes >= 0).all():
+        raise InputError("amplitudes", got=amplitudes.shape, expected=f"({len(fields)}, a), 0 V/m or more")
+    with pool(cell, as_pulse(pulse), workers) as executor:
+        return fires_all(executor, fields, amplitudes, progress)
+
+
+def collect(answers: list[Answer], size: Float[ndarray, " k"]) -> Thresholds:
+    """The workers' answers as one result; ``size`` (k,) is |E| at the soma of the fields as given."""
+    amplitude = np.array([answer.found.high for answer in answers], float)
+    return Thresholds(
+        v_per_m=amplitude,
+        factor=amplitude / size,
+        initiation=np.array([answer.initiation for answer in answers], int),
+        status=np.array([int(answer.found.status) for answer in answers], int),
+        runs=np.array([answer.found.runs for answer in answers], int),
+        sentences={int(status): status.sentence for status in Status},
+    )
+
+
+def _check_engine(engine: str) -> None:
+    if engine not in ENGINES:
+        raise InputError("unknown engine", got=repr(engine), expected=f"one of {', '.join(map(repr, ENGINES))}")
+
+
+def checked_fields(cell: Cell, fields: ndarray) -> tuple[ndarray, " ndarray"]:
+    """The fields (k, n, 3) and their |E| at the soma (k,)."""
+    from tmsjax.cells import cable_model
+
+    fields = np.asarray(fields)
+    n = cable_model(cell).n
+    if fields.ndim != 3 or fields.shape[1:] != (n, 3):
+        raise InputError(
+            f"fields for {cell.name}", got=fields.shape, expected=f"(k, {n}, 3): E at each of its compartments"
+        )
+    finite = np.isfinite(fields).all(axis=(1, 2))
+    if not finite.all():
+        raise InputError(
+            f"fields for {cell.name}", got=f"NaN or infinity in field {int(np.argmin(finite))}", expected="finite V/m",
+            mend="check that every compartment lies inside the head's grid",
+        )  # fmt: skip
+    size = np.linalg.norm(np.asarray(fields[:, 0], float), axis=1)
+    if not (size > 0).all():
+        raise InputError(
+            f"fields for {cell.name}",
+            got=f"no field at the soma in field {int(np.argmin(size))}",
+            expected="|E| > 0 at the soma",
+        )
+    return fields, size
+
+
+def checked_guesses(k: int, guess: Float[ndarray, " k"] | float | None) -> Float[ndarray, " k"]:
+    """Where each of k searches begins (V/m at the soma)."""
+    guesses = np.asarray(GUESS_V_PER_M if guess is None else guess, float)
+    if (
+        guesses.ndim > 1
+        or (guesses.ndim == 1 and guesses.shape != (k,))
+        or not (np.isfinite(guesses) & (guesses > 0)).all()
+    ):
+        raise InputError(
+            "guess", got=f"{guesses.shape}, smallest {guesses.min(initial=np.inf)}", expected=f"({k},) positive V/m"
+        )
+    return np.broadcast_to(guesses, (k,))

@@ -1,0 +1,180 @@
+"""Worker processes, each with one cell in its NEURON: spawned, interruptible, and without JAX."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from tmsjax.cells.types import Cell
+from tmsjax.simulate.pulses import Pulse
+from tmsjax.simulate.search import Found, Search, Status, find_threshold
+
+FIELDS_PER_TASK = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A worker's answer for one field: the search's result (V/m at the soma) and the first row to fire (or -1)."""
+
+    found: Found
+    initiation: int
+
+
+@contextlib.contextmanager
+def pool(cell: Cell, pulse: Pulse, workers: int | None = None) -> Iterator[concurrent.futures.Executor]:
+    """Processes (one a core by default) that simulate this cell with this pulse, as a concurrent.futures executor.
+
+    Leaving the block, by Ctrl-C too, drops what has not begun and waits for what has (about a second).
+    """
+    executor = concurrent.futures.ProcessPoolExecutor(
+        workers or os.cpu_count() or 1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(cell, pulse),
+    )
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def search_all(
+    executor: concurrent.futures.Executor,
+    fields: Float[ndarray, "k n 3"],
+    guesses: Float[ndarray, " k"],
+    search: Search,
+    initiation: bool,
+    progress: Callable[[str], None] | None = None,
+) -> list[Answer]:
+    """The threshold of every field (any scale), in V/m at the soma and in the given order."""
+    tasks = _tasks(executor, _search_task, fields, guesses, search, initiation, progress=progress)
+    return [answer for task in tasks for answer in task]
+
+
+def fires_all(
+    executor: concurrent.futures.Executor,
+    fields: Float[ndarray, "k n 3"],
+    amplitudes: Float[ndarray, "k a"],
+    progress: Callable[[str], None] | None = None,
+) -> Bool[ndarray, "k a"]:
+    """Whether the cell fires under every field (any scale) at each of its amplitudes (V/m at the soma)."""
+    return np.concatenate(_tasks(executor, _fires_task, fields, amplitudes, progress=progress))
+
+
+def _tasks(executor, task, fields, per_field, *settings, progress=None) -> list:
+    """``task(fields, per_field, *settings)`` for a few fields at a time, results in order."""
+    futures = {}
+    with _empty_main():  # the processes start here
+        for start in range(0, len(fields), FIELDS_PER_TASK):
+            rows = slice(start, start + FIELDS_PER_TASK)
+            futures[executor.submit(task, fields[rows], per_field[rows], *settings)] = start
+    results = {}
+    done = 0
+    for future in concurrent.futures.as_completed(futures):
+        results[futures[future]] = future.result()
+        done += len(results[futures[future]])
+        if progress is not None:
+            progress(f"{done} of {len(fields)} fields")
+    return [results[start] for start in sorted(results)]
+
+
+def _start(cell: Cell, pulse: Pulse) -> None:
+    """Build the cell in this new process and bring it to its steady state."""
+    global _simulator
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _simulator = Simulator(cell, pulse)
+    except Exception as error:  # an error here would break the pool without a word; the first task raises it
+        _simulator = error
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the work
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+class Simulator:
+    """One cell in this process's NEURON with one pulse: fields in, thresholds out."""
+
+    def __init__(self, cell: Cell, pulse: Pulse) -> None:
+        from tmsjax.cells import build_neuron, cable_model
+        from tmsjax.simulate.oracle import Oracle
+        from tmsjax.simulate.quasipotential import injection_matrix
+
+        self.cable = cable_model(cell)
+        self._matrix = injection_matrix(self.cable)
+        self.oracle = Oracle(build_neuron(cell).segments)
+        self.oracle.set_pulse(pulse)
+        self.fires_at_rest = self.oracle.fires(0.0)
+
+    def set_field(self, efield_v_per_m: Float[ndarray, "n 3"]) -> None:
+        """Use this field from now on."""
+        from tmsjax.simulate.quasipotential import quasipotential
+
+        self.oracle.set_currents(self._matrix @ quasipotential(self.cable, efield_v_per_m))
+
+    def threshold(
+        self, efield_v_per_m: Float[ndarray, "n 3"], guess: float, search: Search, initiation: bool
+    ) -> Answer:
+        """The threshold of one field of any scale, in V/m at the soma."""
+        if self.fires_at_rest:
+            return Answer(Found(float("nan"), 0.0, Status.FIRES_AT_REST, 1), -1)
+        self.set_field(efield_v_per_m / np.linalg.norm(efield_v_per_m[0]))
+        found = find_threshold(self.oracle.fires, guess, search)
+        return Answer(found, self.initiation(found.high) if initiation and found.status == Status.OK else -1)
+
+    def initiation(self, amplitude: float) -> int:
+        """The row that fires first at the threshold; the finer time step may need up to 5 % more."""
+        for percent in range(6):
+            row = self.oracle.initiation(amplitude * 1.01**percent)
+            if row >= 0:
+                return row
+        return -1
+
+
+_simulator: Simulator | Exception
+
+
+def _search_task(fields: ndarray, guesses: ndarray, search: Search, initiation: bool) -> list[Answer]:
+    if isinstance(_simulator, Exception):
+        raise _simulator
+    return [
+        _simulator.threshold(field, float(guess), search, initiation)
+        for field, guess in zip(np.asarray(fields, float), guesses, strict=True)
+    ]
+
+
+def _fires_task(fields: ndarray, amplitudes: ndarray) -> ndarray:
+    if isinstance(_simulator, Exception):
+        raise _simulator
+    out = np.zeros(amplitudes.shape, bool)
+    for k, field in enumerate(np.asarray(fields, float)):
+        _simulator.set_field(field / np.linalg.norm(field[0]))
+        out[k] = [_simulator.oracle.fires(float(amplitude)) for amplitude in amplitudes[k]]
+    return out
+
+
+@contextlib.contextmanager
+def _empty_main() -> Iterator[None]:
+    """Spawned processes run the user's script again, and import JAX with it; let them find an empty one."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
