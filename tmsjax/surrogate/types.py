@@ -1,0 +1,172 @@
+"""A surrogate: trained variables with the static description of what they predict."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tmsjax.core.errors import InputError
+from tmsjax.core.pytree import pytree
+from tmsjax.surrogate import features, support
+from tmsjax.surrogate.domain import Domain
+from tmsjax.surrogate.support import SupportSpec
+
+CHUNK = 4096
+"""Patches that one compiled call takes: 36 MB of samples, so millions stream through bounded memory."""
+
+FAMILIES = {"support": (SupportSpec, support.reciprocal)}
+"""Family -> (its spec, ``reciprocal(spec, variables, normalised patch) -> 1/threshold``, m/V at the centre)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SurrogateSpec:
+    """What a surrogate predicts and from what: hashable, written to its card.
+
+    The patch has ``n`` samples a side on ``linspace(-side_mm/2, side_mm/2, n)`` along each axis of the cell frame,
+    its centre ``z_shift_mm`` above the soma.
+    """
+
+    cell: str
+    pulse: str = "monophasic"
+    n: int = 9
+    side_mm: float = 1.5
+    z_shift_mm: float = 0.0
+    model: SupportSpec = dataclasses.field(default_factory=SupportSpec)
+    family: str = "support"
+
+    def check(self) -> SurrogateSpec:
+        """Return self, or raise InputError."""
+        if self.family not in FAMILIES:
+            raise InputError("no such family of surrogates", got=self.family, expected=" or ".join(FAMILIES))
+        if self.n < 2 or self.side_mm <= 0:
+            raise InputError("no such grid", got=(self.n, self.side_mm), expected="n >= 2 samples a side, side_mm > 0")
+        self.model.check(self.n)
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dict of every field."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(d: dict[str, Any]) -> SurrogateSpec:
+        """Inverse of ``to_json``, also after a round trip through JSON text."""
+        kind = FAMILIES[d["family"]][0] if d.get("family") in FAMILIES else SupportSpec
+        model = {k: tuple(v) if isinstance(v, list) else v for k, v in d["model"].items()}
+        return SurrogateSpec(**{**d, "model": kind(**model)}).check()
+
+
+@pytree("spec", "card_json")
+class Surrogate:
+    """A trained threshold model of one cell and pulse. Pure: predictions depend on the patch alone, not its scale."""
+
+    variables: Any
+    domain: Domain
+    spec: SurrogateSpec
+    card_json: str = "{}"
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the model was trained on and how it scored (see ``tmsjax.surrogate.zoo``)."""
+        return json.loads(self.card_json)
+
+    def predict(self, patches: Any, chunk: int = CHUNK) -> Float[Any, " b"]:
+        """Thresholds (b,), V/m at the centre of patches (b, n, n, n, 3), float32.
+
+        Differentiable in ``patches`` and free of their scale. Outside a jax transformation, patches may be a numpy
+        array or memory map of any length: ``chunk`` patches at a time go through one compiled call.
+
+        Raises
+        ------
+        InputError
+            Wrong shape; or, outside a jax transformation, samples that are not finite or no field at the centre
+            (inside one, those thresholds are NaN).
+        """
+        return self._run("field", patches, chunk)
+
+    def scale(self, patches: Any, chunk: int = CHUNK) -> Float[Any, " b"]:
+        """Factor by which to multiply the field to reach threshold: A/us where the patch is in V/m per A/us.
+
+        ``predict / |field at the centre|``, so ``scale(c * patch) = scale(patch) / c``. Raises as ``predict``.
+        """
+        return self._run("scale", patches, chunk)
+
+    def in_domain(self, patches: Any, chunk: int = CHUNK) -> Bool[Any, " b"]:
+        """Whether each patch is like those of the training set (see ``tmsjax.surrogate.domain``)."""
+        return self._run("in_domain", patches, chunk)
+
+    def _run(self, what: str, patches: Any, chunk: int) -> Any:
+        _check_shape(patches, self.spec.n)
+        if isinstance(patches, jax.core.Tracer) or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(self)):
+            one = partial(_one, self.spec, what, self.variables, self.domain)
+            return jax.lax.map(one, jnp.asarray(patches, jnp.float32), batch_size=min(chunk, max(1, patches.shape[0])))
+        return _stream(self, what, patches, chunk)
+
+
+def _one(spec: SurrogateSpec, what: str, variables: Any, domain: Domain, patch: features.Patch) -> jax.Array:
+    unit = features.normalise(patch)
+    if what == "in_domain":
+        return unit.ok & domain.contains(unit.patch)
+    threshold = 1 / FAMILIES[spec.family][1](spec.model, variables, unit.patch)
+    return threshold / unit.magnitude if what == "scale" else threshold
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _block(spec: SurrogateSpec, what: str, variables: Any, domain: Domain, patches: jax.Array) -> jax.Array:
+    return jax.vmap(partial(_one, spec, what, variables, domain))(patches)
+
+
+def _stream(model: Surrogate, what: str, patches: Any, chunk: int) -> Any:
+    parts = []
+    for start in range(0, patches.shape[0], chunk):
+        block = patches[start : start + chunk]
+        block = block.astype(np.float32) if isinstance(block, np.ndarray) else jnp.asarray(block, jnp.float32)
+        rows = block.shape[0]
+        padded = min(chunk, 1 << (rows - 1).bit_length())
+        if padded > rows:  # Few sizes are ever compiled.
+            xp = np if isinstance(block, np.ndarray) else jnp
+            block = xp.concatenate([block, xp.ones((padded - rows, *block.shape[1:]), np.float32)])
+        result = _block(model.spec, what, model.variables, model.domain, block)[:rows]
+        if what != "in_domain":
+            _check_result(result, patches, start)
+        parts.append(result)
+    empty = np.zeros(0, bool if what == "in_domain" else np.float32)
+    return jnp.concatenate(parts) if parts else jnp.asarray(empty)
+
+
+def _check_result(result: jax.Array, patches: Any, start: int) -> None:
+    bad = np.flatnonzero(np.isnan(np.asarray(result)))
+    if not bad.size:
+        return
+    patch = np.asarray(patches[start + int(bad[0])])
+    finite = np.isfinite(patch)
+    if not finite.all():
+        raise InputError(
+            "field samples are not finite",
+            got=f"{(~finite).sum()} of {finite.size} in patch {start + bad[0]} ({bad.size} such patches in its block)",
+            expected="finite field samples",
+            mend="leave out neurons whose patch leaves the head; see Population and EField.inside",
+        )
+    raise InputError(
+        "there is no field at the centre of a patch, so it has no direction and no scale",
+        got=f"patch {start + bad[0]}: {np.asarray(features.centre_field(jnp.asarray(patch))).tolist()} V/m",
+        expected="a field at the soma that is not zero",
+        mend="leave out neurons outside the conductor, or give the field in any unit in which it is not zero",
+    )
+
+
+def _check_shape(patches: Any, n: int) -> None:
+    shape = getattr(patches, "shape", None)
+    if shape is None or len(shape) != 5 or tuple(shape[1:]) != (n, n, n, 3):
+        raise InputError(
+            "patches have the wrong shape",
+            got=shape if shape is not None else type(patches).__name__,
+            expected=f"(b, {n}, {n}, {n}, 3): the axes x, y, z of the cell frame, then the components",
+            mend="tmsjax.cortex.patches(field, population, model.spec.side_mm, model.spec.z_shift_mm, model.spec.n)",
+        )
