@@ -17,8 +17,8 @@ class Coil:
     """A coil as magnetic dipoles in its own frame: x across the wings, y along the handle axis, z into the head.
 
     The frame's origin is the middle of the casing's face on the head's side, as in SimNIBS coil files, so windings
-    lie at negative z except where wings are bent towards the head. Positive dI/dt induces a field along -y below
-    the centre of the bundled figure-of-eight coils (the sign of the SimNIBS .ccd files).
+    lie at negative z except where wings are bent towards the head. Signs are those of the SimNIBS .ccd files: below the
+    centre of the MC-B70 a positive dI/dt induces a field along -y, below that of the Magstim 70 mm along +y.
 
     positions: (d, 3) mm. moments: (d, 3) A.m2 per A of coil current. windings: (w, 3) mm, points on the outline of
     the windings, for clearance checks (the dipoles' own positions where a file gives nothing else).

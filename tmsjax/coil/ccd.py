@@ -1,0 +1,65 @@
+"""SimNIBS coil files (.ccd): text with a count, then x y z [m] mx my mz [A.m2 per A] of each dipole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from tmsjax.coil.types import Coil
+from tmsjax.core.errors import InputError
+
+
+def read_ccd(path: Path) -> Coil:
+    """Read a ``.ccd`` file into dipoles in the coil frame (mm, A.m2 per A); InputError says which line is wrong."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("coil file not found", got=str(path), expected="the path of a .ccd file")
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise InputError("coil file is not text", got=str(path), expected="a SimNIBS .ccd text file") from error
+    lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise InputError("coil file is empty", got=str(path), expected="a count, then x y z mx my mz of each dipole")
+    count = _count(path, *lines[0])
+    rows = [_row(path, number, line) for number, line in lines[1:]]
+    if len(rows) != count:
+        raise InputError(
+            "coil file has another number of dipoles than it announces",
+            got=f"{len(rows)} rows in {path.name}",
+            expected=f"{count}, from its first line",
+            mend="the file may be cut off: export or download it again",
+        )
+    table = np.array(rows)
+    positions = jnp.asarray(table[:, :3] * 1e3, jnp.float32)
+    return Coil(positions, jnp.asarray(table[:, 3:], jnp.float32), positions, name=path.stem)
+
+
+def _count(path: Path, number: int, line: str) -> int:
+    try:
+        count = int(line)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise InputError(
+            "coil file does not begin with a count",
+            got=f"{path.name}:{number}: {line[:60]!r}",
+            expected="the number of dipoles, >= 1",
+        )
+    return count
+
+
+def _row(path: Path, number: int, line: str) -> list[float]:
+    try:
+        row = [float(token) for token in line.split()]
+    except ValueError:
+        row = []
+    if len(row) != 6 or not np.isfinite(row).all():
+        raise InputError(
+            "coil file has a malformed dipole",
+            got=f"{path.name}:{number}: {line[:80]!r}",
+            expected="6 finite numbers x y z mx my mz (m, A.m2 per A)",
+        )
+    return row
