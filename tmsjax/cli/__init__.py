@@ -22,7 +22,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="tmsjax",
-            description="From a TMS coil over a head to which neurons fire.\n\nExample: tmsjax demo --out demo --verify 5",
+            description="From a TMS coil over a head to which neurons fire. Example: tmsjax demo --verify 5",
         )
     except TmsjaxError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)

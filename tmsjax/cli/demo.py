@@ -103,7 +103,8 @@ def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
             populations[layer] = tj.cortex.place(
                 head, layer, n=options.sites, roi=roi, rotations=options.rotations, seed=options.seed
             )
-        say(f"{sum(map(len, populations.values()))} in {', '.join(LAYERS)}, within {options.radius_mm:g} mm of the target")
+        count = sum(map(len, populations.values()))
+        say(f"{count} in {', '.join(LAYERS)}, within {options.radius_mm:g} mm of the target")
     with stages("thresholds") as say:
         for layer, name in LAYERS.items():
             models[layer] = tj.surrogate.load(name, pulse=options.pulse)
@@ -113,7 +114,7 @@ def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
                 populations[layer],
                 progress=lambda done, total, layer=layer: say(f"{layer}: {done} of {total}"),
             )
-        say(f"{sum(map(len, populations.values()))} predicted by {len(LAYERS)} surrogates")
+        say(f"{count} predicted by {len(LAYERS)} surrogates")
     rows = {layer: tj.response.summarise(results[layer], options.max_didt_a_per_us) for layer in LAYERS}
     verified = []
     if options.verify:

@@ -24,7 +24,17 @@ def thresholds_csv(path: Path, populations: dict, results: dict) -> None:
     with path.open("w", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(
-            ["layer", "site", "azimuth_deg", "x_mm", "y_mm", "z_mm", "threshold_V_per_m", "threshold_A_per_us", "in_domain"]
+            [
+                "layer",
+                "site",
+                "azimuth_deg",
+                "x_mm",
+                "y_mm",
+                "z_mm",
+                "threshold_V_per_m",
+                "threshold_A_per_us",
+                "in_domain",
+            ]
         )
         for layer, population in populations.items():
             result = results[layer]
@@ -39,7 +49,17 @@ def thresholds_csv(path: Path, populations: dict, results: dict) -> None:
             )
             for site, azimuth, (x, y, z), v, a, known in columns:
                 writer.writerow(
-                    [layer, site, f"{azimuth:g}", f"{x:.3f}", f"{y:.3f}", f"{z:.3f}", f"{v:.3f}", f"{a:.3f}", int(known)]
+                    [
+                        layer,
+                        site,
+                        f"{azimuth:g}",
+                        f"{x:.3f}",
+                        f"{y:.3f}",
+                        f"{z:.3f}",
+                        f"{v:.3f}",
+                        f"{a:.3f}",
+                        int(known),
+                    ]
                 )
 
 
@@ -64,7 +84,9 @@ def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tu
     used, faces = np.unique(faces, return_inverse=True)
     vertices, faces = surface.vertices[used], faces.reshape(-1, 3)
     sites, site = np.unique(np.asarray(population.site), return_inverse=True)
-    by_site = [np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in _groups(result.a_per_us, site, len(sites))]
+    by_site = [
+        np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in _groups(result.a_per_us, site, len(sites))
+    ]
     places = np.stack([np.asarray(population.positions)[site == s][0] for s in range(len(sites))])
     nearest = cKDTree(places)
     per_vertex = np.asarray(by_site)[nearest.query(vertices)[1]]

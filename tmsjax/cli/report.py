@@ -119,5 +119,3 @@ def summary(options, head, coil, pose, target, field, rows, verified, seconds, m
         "verified": verified,
         "seconds": {**seconds, "total": round(sum(seconds.values()), 2)},
     }
-
-

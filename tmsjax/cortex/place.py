@@ -139,7 +139,7 @@ def place(
 
 
 def cell_frames(axes: Float[np.ndarray, "p 3"], azimuth_deg: Float[np.ndarray, " p"]) -> Float[np.ndarray, "p 3 3"]:
-    """Rotations cell -> world: their z columns are unit ``axes``, their x axes are turned by ``azimuth_deg`` about them.
+    """Rotations cell -> world: z columns are the unit ``axes``, x axes are turned by ``azimuth_deg`` about them.
 
     The zero of the azimuth is arbitrary but continuous almost everywhere: the branchless frame of Duff et al. 2017
     (J. Comput. Graph. Tech. 6:1), which has no singularity but for a cut at z = 0.

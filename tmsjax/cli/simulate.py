@@ -1,0 +1,78 @@
+"""``tmsjax simulate``: thresholds of a recipe's neurons in NEURON, resumed after a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+GUESS_STEP_DEG = 15.0
+"""Grid of the uniform-field map that searches start from: 266 directions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulateOptions:
+    """Simulate the thresholds of a recipe in NEURON; run it again to go on after an interruption.
+
+    Example: tmsjax simulate benchmarks/recipes/open_L5_PC_1.toml --out L5.zarr
+    """
+
+    recipe: tyro.conf.Positional[Path]
+    """TOML file: which neurons of which head under which coil poses."""
+    out: Path
+    """Dataset folder (zarr): made, or gone on with."""
+    workers: int | None = None
+    """Processes; one a core by default."""
+    cells: Path | None = None
+    """Folder of cells that are not bundled (asc/CELL.asc)."""
+
+
+def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> None:
+    """Simulate the thresholds of a recipe in NEURON; run it again to go on after an interruption."""
+    from rich.console import Console
+
+    import tmsjax as tj
+    from tmsjax.cli.stages import Stages
+    from tmsjax.simulate import create_dataset, open_dataset, run_dataset
+    from tmsjax.simulate.search import Search
+    from tmsjax.surrogate import recipe as recipes
+
+    console = Console()
+    stages = Stages(console)
+    recipe = recipes.Recipe.read(options.recipe)
+    cell = tj.cells.load(recipe.cell, root=options.cells)
+    drawn = recipes.draw(recipe)
+    if options.out.exists():
+        dataset = open_dataset(options.out)
+        recipes.check_same(recipe, dataset.attrs["recipe"])
+    else:
+        columns = {"pose": drawn.pose, "sign": drawn.sign, "neuron": drawn.neuron}
+        dataset = create_dataset(
+            options.out, columns, cell=cell.name, pulse=recipe.pulse, seed=recipe.seed, description=recipe.as_dict()
+        )
+    todo = len(dataset.pending())
+    console.print(f"{cell.name}: {len(dataset) - todo} of {len(dataset)} thresholds are there, {todo} to do")
+    if todo:
+        with stages("fields") as say:
+            source = recipes.Source(recipe, say)
+        with stages("uniform map") as say:
+            grid = tj.surrogate.uniform.directions(GUESS_STEP_DEG)
+            quick = tj.simulate.uniform_thresholds(
+                cell, grid, recipe.pulse, tolerance=0.05, initiation=False, workers=options.workers, progress=say
+            )
+            guess = tj.surrogate.uniform.from_table(grid, quick.v_per_m, GUESS_STEP_DEG)
+        xyz = tj.cells.cable_model(cell).xyz_um
+        with stages("NEURON") as say:
+            run_dataset(
+                dataset,
+                cell,
+                lambda rows: source.compartments(rows, xyz),
+                pulse=recipe.pulse,
+                guess_of=lambda rows: guess.predict(source.compartments(rows, xyz[:1])[:, 0]),
+                search=Search(tolerance=recipe.tolerance, step=1.1),
+                workers=options.workers,
+                progress=say,
+            )
+    console.print(f"\nDataset: [bold]{options.out}[/], sha256 {dataset.content_hash()}", highlight=False)
