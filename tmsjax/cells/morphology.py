@@ -79,7 +79,11 @@ class _Holder:
 
 
 def _plain(sec, made: list) -> Section:
-    """A NEURON section as plain arrays, with path distances of its future segments from soma(0)."""
+    """A NEURON section as plain arrays, with path distances of its future segments from soma(0).
+
+    The last segment's distance is that of the section's end, as in the published cells: there the densities were
+    set in a loop over all x from 0 to 1, whose last turn falls on the last segment again.
+    """
     name = sec.name().split(".")[-1]
     k = sec.n3d()
     points = np.array([[sec.x3d(i), sec.y3d(i), sec.z3d(i)] for i in range(k)], dtype=np.float32).reshape(k, 3)
@@ -88,7 +92,9 @@ def _plain(sec, made: list) -> Section:
     h = load_neuron()
     root = made[0]
     nseg = segments(sec.L)
-    start = h.distance(root(0), sec(0)) if sec.parentseg() is not None else 0.0
+    start = h.distance(root(0), sec(0)) if joint is not None else 0.0
+    places = (np.arange(nseg) + 0.5) / nseg
+    places[-1] = 1.0
     return Section(
         name=name,
         region=IMPORTED.get(name.split("[")[0], "basal"),
@@ -97,7 +103,7 @@ def _plain(sec, made: list) -> Section:
         points_um=points,
         diam_um=diam,
         nseg=nseg,
-        distance_um=start + sec.L * (np.arange(nseg) + 0.5) / nseg,
+        distance_um=start + sec.L * places,
     )
 
 

@@ -56,7 +56,14 @@ class _Made:
 
     def add(self, kind: str, parent: tuple | None, points: np.ndarray, diam: np.ndarray) -> tuple:
         self.pieces[kind].append((parent, points, diam))
-        return kind, len(self.pieces[kind]) - 1
+        return (kind, len(self.pieces[kind]) - 1), points[-1], diam[-1]
+
+    def myelin(self, parent: tuple | None, piece: tuple[np.ndarray, np.ndarray]) -> tuple:
+        points, diam = piece
+        return self.add("Myelin", parent, points, diam / g_ratio(diam))[0]
+
+    def node(self, parent: tuple | None, piece: tuple[np.ndarray, np.ndarray]) -> tuple:
+        return self.add("Node", parent, *piece)
 
     def finish(self, body: list[Section], initial: int) -> tuple[Section, ...]:
         region: dict[str, Region] = {"Myelin": "myelin", "Node": "node", "Unmyelin": "unmyelinated"}
@@ -84,27 +91,42 @@ class _Made:
 
 def _initial_segment(section: Section, made: _Made) -> tuple[Section, tuple]:
     """The initial segment, cut where it is long enough to carry an internode and a node before its end."""
-    points, diam = section.points_um.astype(np.float64), section.diam_um.astype(np.float64)
-    if section.length_um < INITIAL_SEGMENT_UM + MIN_INTERNODE_UM:
-        return section, (None, points[-1])
-    cut = int(np.searchsorted(section.arc_um, INITIAL_SEGMENT_UM, side="right")) - 1
-    path = _Path(points[cut:], diam[cut:])
-    end = _internodes(path, 1, section.length_um - INITIAL_SEGMENT_UM - NODE_UM, None, made)
-    return replace(section, points_um=section.points_um[: cut + 1], diam_um=section.diam_um[: cut + 1]), end
+    length = section.length_um
+    if length < INITIAL_SEGMENT_UM + MIN_INTERNODE_UM:
+        return section, (None, section.points_um[-1], section.diam_um[-1])
+    walk = _Walk(section.points_um, section.diam_um)
+    walk.at = walk.last_within(INITIAL_SEGMENT_UM)
+    kept = slice(walk.at + 1)
+    internode = length - INITIAL_SEGMENT_UM - NODE_UM
+    piece = made.myelin(None, walk.advance(internode, walk.last_within(INITIAL_SEGMENT_UM + internode)))
+    end = made.node(piece, walk.advance(NODE_UM, max(walk.at, walk.final - 1)))
+    return replace(section, points_um=section.points_um[kept], diam_um=section.diam_um[kept]), end
 
 
 def _myelinate_section(section: Section, parent_end: tuple, terminal: bool, made: _Made) -> tuple:
-    """Lay internodes and nodes along one section; returns the last piece and the point where it ends."""
-    parent, start = parent_end
-    points, diam = section.points_um.astype(np.float64), section.diam_um.astype(np.float64)
-    points[0] = start
-    path = _Path(points, diam)
+    """Lay internodes and nodes along one section; returns the last piece and where it ends, point and diameter."""
+    piece, start, start_diam = parent_end
     width = segment_section(section, ra_ohm_cm=100.0).diam_um[0]
-    count = _internode_count(path.length, width, terminal)
+    count = _internode_count(section.length_um, width, terminal)
     if count == 0:
-        piece = made.add("Unmyelin", parent, points, diam)
-        return piece, points[-1]
-    return _internodes(path, count, (path.length - count * NODE_UM) / count, parent, made)
+        return made.add("Unmyelin", piece, section.points_um, section.diam_um)
+    walk = _Walk(section.points_um, section.diam_um, start, start_diam)
+    internode = (walk.arc[-1] - count * NODE_UM) / count
+    if count == 1:
+        piece = made.myelin(piece, walk.advance(internode, walk.last_within(internode)))
+        return made.node(piece, walk.advance(NODE_UM, walk.final))
+    end: tuple = ()
+    for _ in range(count):
+        reach = walk.last_within(walk.covered + internode)
+        if reach == walk.final:  # nothing lies beyond: fit what is left
+            internode = walk.arc[-1] - walk.arc[walk.at] - NODE_UM
+            reach = walk.final - 1
+        piece = made.myelin(piece, walk.advance(internode, max(reach, walk.at)))
+        reach = walk.last_within(walk.covered + NODE_UM)
+        reach = walk.at if reach == walk.final else max(reach, walk.at)
+        end = made.node(piece, walk.advance(NODE_UM, reach, straight_on=True))
+        piece = end[0]
+    return end
 
 
 def _internode_count(length_um: float, diam_um: float, terminal: bool) -> int:
@@ -114,33 +136,50 @@ def _internode_count(length_um: float, diam_um: float, terminal: bool) -> int:
     return int(length_um / (internode + NODE_UM)) or int(length_um / (MIN_INTERNODE_UM + NODE_UM))
 
 
-def _internodes(path: _Path, count: int, internode_um: float, parent: tuple | None, made: _Made) -> tuple:
-    piece = parent
-    for _ in range(count):
-        points, diam = path.advance(internode_um)
-        piece = made.add("Myelin", piece, points, diam / g_ratio(diam))
-        points, diam = path.advance(NODE_UM)
-        piece = made.add("Node", piece, points, diam)
-    return piece, points[-1]
+class _Walk:
+    """A walk along the points of a section, which cuts it into pieces and inserts a point where a piece ends.
 
+    The published cells were cut so, and their thresholds depend on it: an end within POINT_TOLERANCE_UM of a point
+    is put there, and between two internodes a node runs straight on in the direction in which the first one ended,
+    even where the axon turns. ``covered`` adds up the lengths of the pieces made (um).
+    """
 
-class _Path:
-    """A walk along the points of a section."""
+    def __init__(self, points, diam, start=None, start_diam=None) -> None:
+        self.points = [point.astype(np.float64) for point in points]
+        self.diam = list(diam)
+        if start is not None:  # where the parent's last piece ends, which may be off the section's own first point
+            self.points[0], self.diam[0] = start.astype(np.float64), start_diam
+        steps = np.linalg.norm(np.diff(self.points, axis=0), axis=1)
+        self.arc = [0.0, *np.cumsum(steps).tolist()]
+        self.at = 0
+        self.covered = 0.0
 
-    def __init__(self, points: np.ndarray, diam: np.ndarray) -> None:
-        self.points, self.diam = points, diam
-        self.arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-        self.length = float(self.arc[-1])
-        self.at = 0.0
+    @property
+    def final(self) -> int:
+        """Index of the last point."""
+        return len(self.arc) - 1
 
-    def advance(self, length_um: float) -> tuple[np.ndarray, np.ndarray]:
-        """Points and diameters of the next ``length_um``, its two ends included."""
-        target = min(self.at + length_um, self.length)
-        behind = self.arc[(self.arc <= target) & (self.arc > self.at)]
-        if behind.size and target - behind[-1] < POINT_TOLERANCE_UM:
-            target = behind[-1]
-        inside = self.arc[(self.arc > self.at) & (self.arc < target)]
-        arcs = np.concatenate([[self.at], inside, [target]])
-        self.at = float(target)
-        where = [np.interp(arcs, self.arc, self.points[:, k]) for k in range(3)]
-        return np.stack(where, axis=1), np.interp(arcs, self.arc, self.diam)
+    def last_within(self, arc_um: float) -> int:
+        """Index of the last point that is not farther along than this."""
+        return int(np.searchsorted(self.arc, arc_um, side="right")) - 1
+
+    def advance(self, length_um: float, last: int, straight_on: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Points and diameters of the next piece, which should be ``length_um`` long and reach about point ``last``."""
+        first, excess = self.at, self.arc[last] - self.arc[self.at] - length_um
+        if excess >= POINT_TOLERANCE_UM:
+            last -= 1
+        if abs(excess) >= POINT_TOLERANCE_UM:
+            self._insert(last, length_um - (self.arc[last] - self.arc[first]), straight_on)
+            last += 1
+        self.at = last
+        points = np.array(self.points[first : last + 1], dtype=np.float32)
+        self.covered += float(np.linalg.norm(np.diff(points.astype(np.float64), axis=0), axis=1).sum())
+        return points, np.array(self.diam[first : last + 1], dtype=np.float64)
+
+    def _insert(self, after: int, distance_um: float, straight_on: bool) -> None:
+        """Insert a point at this distance from point ``after``, towards the next point or straight on."""
+        one, two = (after - 1, after) if straight_on else (after, after + 1)
+        step = self.points[two] - self.points[one]
+        self.points.insert(after + 1, self.points[after] + distance_um * step / np.linalg.norm(step))
+        self.arc.insert(after + 1, self.arc[after] + distance_um)
+        self.diam.insert(after + 1, self.diam[after])

@@ -26,7 +26,7 @@ class Section:
     ``points_um`` (k, 3) and ``diam_um`` (k,) are its 3-D points and diameters, in single precision as NEURON keeps
     them; it is divided into ``nseg`` segments of equal length. ``parent`` is the index of the section that it is
     attached to (-1: the root), at ``parent_x`` along it. ``distance_um`` (nseg,) is the path distance of every segment
-    centre from soma(0), measured before the cell was scaled.
+    centre (of the last segment: of the section's end) from soma(0), measured before the cell was scaled.
     """
 
     name: str
