@@ -1,5 +1,6 @@
 """Heads: tissue labels, conductivities, cortical surfaces, landmarks, the scalp."""
 
+from tmsjax.head.conductivity import coarsen, fractions, partial_volume
 from tmsjax.head.load import load
 from tmsjax.head.model import (
     PAPER_CONDUCTIVITY,
@@ -15,7 +16,10 @@ __all__ = [
     "TISSUES",
     "HeadModel",
     "Surface",
+    "coarsen",
+    "fractions",
     "from_labels",
     "load",
     "load_surfaces",
+    "partial_volume",
 ]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import check_voxel_affine

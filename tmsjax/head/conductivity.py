@@ -1,0 +1,166 @@
+"""Conductivity of every voxel, with the share of each tissue in voxels that a boundary crosses.
+
+Steps of voxel labels are the largest error of a finite-difference field (facts: 2.9 % in a sphere at 2 mm, 0.9 % with
+exact shares). ``partial_volume`` recovers the shares from labels alone; ``coarsen`` counts them in a finer label map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy import ndimage
+
+from tmsjax.core.arrays import ArrayLike
+from tmsjax.core.errors import InputError
+from tmsjax.head.model import CSF, GREY, SCALP, SKULL, WHITE
+
+Mean = Literal["arithmetic", "geometric"]
+
+INSIDE_OUT = (WHITE, GREY, CSF, SKULL, SCALP)
+"""Each tissue lies around those before it; the boundary of each cumulated set is reconstructed by itself."""
+
+SMOOTHING_VOXELS = 0.8
+"""Standard deviation of the smoothing: the best of 0.4 to 1.0 on spheres of 22 to 92 mm and shells of 1 to 3 voxels."""
+
+SUBSAMPLES = 4
+CHUNK = 100_000
+
+
+def partial_volume(
+    labels: UInt8[np.ndarray, "i j k"], conductivity: Mapping[int, ArrayLike], *, mean: Mean = "arithmetic"
+) -> Float[np.ndarray, "i j k"]:
+    """Conductivity (i, j, k) in S/m, float32, from labels alone, averaged over reconstructed tissue boundaries.
+
+    The share of each tissue comes from ``fractions``. Air has no conductivity and no part in a geometric mean: a
+    voxel at the skin has its tissues' mean times the share of tissue, which may be above zero where the label is air.
+    Harmonic means are not offered: they are worse than no mean at all (folded head, 8.5 % to 9.3 %).
+
+    Args:
+        labels: tissue of each voxel, 0 air.
+        conductivity: label -> S/m, one for every label but air (``HeadModel.conductivity``).
+        mean: "arithmetic", or "geometric" (a little better in folded grey matter, 7.0 % for 8.5 % at 2 mm).
+
+    Raises:
+        InputError: a label without conductivity, or an unknown mean.
+    """
+    values = _values(labels, conductivity, mean)
+    total = np.zeros(labels.shape, np.float32)
+    tissue = np.zeros(labels.shape, np.float32)
+    for label, share in fractions(labels):
+        if mean == "arithmetic":
+            total += np.float32(values[label]) * share
+        else:
+            total += np.float32(np.log(values[label])) * share
+            tissue += share
+    if mean == "arithmetic":
+        return total
+    return np.where(tissue > 0, tissue * np.exp(total / np.maximum(tissue, 1e-6)), 0).astype(np.float32)
+
+
+def coarsen(
+    labels: UInt8[np.ndarray, "i j k"],
+    affine: Float[np.ndarray, "4 4"],
+    conductivity: Mapping[int, ArrayLike],
+    factor: int,
+    *,
+    mean: Mean = "arithmetic",
+) -> tuple[Float[np.ndarray, "a b c"], Float[np.ndarray, "4 4"]]:
+    """Conductivity on a grid ``factor`` times coarser, averaged exactly over the labels inside each voxel.
+
+    A grid that ``factor`` does not divide is filled up with air. Returns (conductivity S/m float32, its affine).
+    """
+    values = _values(labels, conductivity, mean)
+    if factor < 1:
+        raise InputError("the grid cannot be coarsened", got=f"factor {factor}", expected="a whole number >= 1")
+    padded = np.pad(labels, [(0, -n % factor) for n in labels.shape])
+    shape = tuple(n // factor for n in padded.shape)
+    blocks = (shape[0], factor, shape[1], factor, shape[2], factor)
+    table = np.zeros(256, np.float32)
+    for label, value in values.items():
+        table[label] = value if mean == "arithmetic" else np.log(value)
+    total = table[padded].reshape(blocks).mean((1, 3, 5))
+    if mean == "geometric":
+        share = (padded > 0).reshape(blocks).mean((1, 3, 5), dtype=np.float32)
+        total = np.where(share > 0, share * np.exp(total / np.maximum(share, 1e-6)), 0).astype(np.float32)
+    step = np.diag([factor, factor, factor, 1.0])
+    step[:3, 3] = (factor - 1) / 2
+    return total, np.asarray(affine, np.float64) @ step
+
+
+def fractions(labels: UInt8[np.ndarray, "i j k"]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (label, share of it in each voxel (i, j, k) float32 from 0 to 1) for every tissue present, air left out.
+
+    Tissues are taken from the inside out. The union of the first n of them has one boundary, which is smoothed and
+    interpolated to 4x4x4 points a voxel; a tissue's share is the difference of two unions, so a thin layer (skull, CSF)
+    between two smooth boundaries keeps its thickness. Where a union, or its complement, is at most two voxels thick
+    along an axis (sulci, gyral blades), it is interpolated without smoothing, which would erode it.
+    """
+    present = [int(v) for v in np.unique(labels) if v]
+    order = [v for v in present if v not in INSIDE_OUT] + [v for v in INSIDE_OUT if v in present]
+    before = np.zeros(labels.shape, np.float32)
+    member = np.zeros(256, bool)
+    for label in order:
+        member[label] = True
+        within = np.maximum(_share_of_set(member[labels]), before)
+        yield label, within - before
+        before = within
+
+
+def _share_of_set(inside: np.ndarray) -> np.ndarray:
+    """Share of each voxel that lies in the set, from its indicator."""
+    padded = np.pad(inside, 2, mode="edge")
+    edge, thin = _boundary(padded)
+    level = ndimage.gaussian_filter(padded.astype(np.float32), SMOOTHING_VOXELS, mode="nearest", radius=2)
+    np.copyto(level, padded, where=thin)
+    share = inside.astype(np.float32)
+    where = np.flatnonzero(edge)
+    strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    steps = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(27, 3) @ strides
+    weights = _interpolation(SUBSAMPLES)
+    flat = level.ravel()
+    found = np.empty(len(where), np.float32)
+    for start in range(0, len(where), CHUNK):
+        part = where[start : start + CHUNK, None] + steps
+        found[start : start + CHUNK] = (flat[part] @ weights > 0.5).mean(axis=1, dtype=np.float32)
+    i, j, k = (axis - 2 for axis in np.unravel_index(where, padded.shape))
+    share[i, j, k] = found
+    return share
+
+
+def _boundary(padded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a padded indicator: voxels whose 3x3x3 neighbours differ (in the unpadded part), and thin places."""
+    edge = ndimage.maximum_filter(padded, 3) != ndimage.minimum_filter(padded, 3)
+    core = np.zeros_like(edge)
+    core[2:-2, 2:-2, 2:-2] = edge[2:-2, 2:-2, 2:-2]
+    thin = np.zeros(padded.shape, bool)
+    for axis in range(3):
+        p, t = np.moveaxis(padded, axis, 0), np.moveaxis(thin, axis, 0)
+        here = p[2:-2]
+        below, above = p[1:-3] != here, p[3:-1] != here
+        t[2:-2] |= (below & (above | (p[4:] != here))) | (above & (p[:-4] != here))
+    return core, ndimage.binary_dilation(thin)
+
+
+def _interpolation(n: int) -> np.ndarray:
+    """(27, n**3) weights of trilinear interpolation from the 3x3x3 neighbours to n x n x n points of a voxel."""
+    at = (np.arange(n) + 0.5) / n - 0.5
+    line = np.stack([np.maximum(-at, 0), 1 - np.abs(at), np.maximum(at, 0)])
+    return np.einsum("ax,by,cz->abcxyz", line, line, line).reshape(27, n**3).astype(np.float32)
+
+
+def _values(labels: np.ndarray, conductivity: Mapping[int, ArrayLike], mean: str) -> dict[int, float]:
+    if mean not in ("arithmetic", "geometric"):
+        raise InputError("unknown mean of conductivities", got=mean, expected='"arithmetic" or "geometric"')
+    values = {int(label): float(np.asarray(value)) for label, value in conductivity.items()}
+    missing = [int(v) for v in np.unique(labels) if v and int(v) not in values]
+    if missing:
+        raise InputError(
+            "labels have no conductivity", got=f"labels {missing}", expected="a value in S/m for every label but air"
+        )
+    bad = {label: value for label, value in values.items() if not np.isfinite(value) or value <= 0}
+    if bad:
+        raise InputError("conductivity cannot be used", got=bad, expected="positive finite numbers in S/m")
+    return values
