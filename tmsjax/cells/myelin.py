@@ -21,7 +21,7 @@ POINT_TOLERANCE_UM = 0.1
 
 
 def g_ratio(diam_um):
-    """Inner over outer diameter of a myelinated fibre whose axon is ``diam_um`` wide: cubic fit to Micheva et al. 2016."""
+    """Inner over outer diameter of a myelinated fibre with this axon diameter: cubic fit to Micheva et al. 2016."""
     d = np.asarray(diam_um, dtype=np.float64)
     return np.clip(0.6425 * d**3 - 1.778 * d**2 + 1.749 * d + 0.1518, 0.4, 0.8)
 
@@ -177,9 +177,12 @@ class _Walk:
         return points, np.array(self.diam[first : last + 1], dtype=np.float64)
 
     def _insert(self, after: int, distance_um: float, straight_on: bool) -> None:
-        """Insert a point at this distance from point ``after``, towards the next point or straight on."""
+        """Insert a point at this distance from point ``after``, towards the next point or straight on.
+
+        The distance is negative where the points before are already too long (first internode of one cell).
+        """
         one, two = (after - 1, after) if straight_on else (after, after + 1)
         step = self.points[two] - self.points[one]
         self.points.insert(after + 1, self.points[after] + distance_um * step / np.linalg.norm(step))
-        self.arc.insert(after + 1, self.arc[after] + distance_um)
+        self.arc.insert(after + 1, self.arc[after] + abs(distance_um))
         self.diam.insert(after + 1, self.diam[after])

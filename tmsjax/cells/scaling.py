@@ -1,4 +1,4 @@
-"""From a juvenile rat reconstruction to adult human (or adult rat) size, and into the cell frame (Aberra et al. 2018, 2020)."""
+"""From a juvenile rat reconstruction to adult size, and into the cell frame (Aberra et al. 2018, 2020)."""
 
 from __future__ import annotations
 
