@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -48,8 +49,8 @@ def main() -> None:
     mni_to_head, facts["registration"] = register(t1, raw_labels, template)
     facts["mni_to_head"] = np.round(mni_to_head, 9).tolist()
 
-    mni = height_in_mni(raw_labels.shape, np.linalg.inv(mni_to_head) @ raw.affine)
-    labels, facts["cleaning"] = clean(raw_labels, vault=mni > 10.0)
+    height = height_in_mni(raw_labels.shape, np.linalg.inv(mni_to_head) @ raw.affine)
+    labels, facts["cleaning"] = clean(raw_labels, height)
     facts["voxels_before"] = np.bincount(raw_labels.ravel(), minlength=6).tolist()
     facts["contacts_before"] = contacts(raw_labels).tolist()
     labels, affine = crop(labels, raw.affine)
@@ -65,17 +66,17 @@ def main() -> None:
     for hemisphere in ("lh", "rh"):
         white, faces = nib.load(args.source / f"{hemisphere}_white.gii.gz").agg_data()
         pial, _ = nib.load(args.source / f"{hemisphere}_pial.gii.gz").agg_data()
-        white, pial, faces, facts["surfaces"][hemisphere] = decimate_hemisphere(white, pial, faces, vertices=40_000)
+        white, pial, faces, facts["surfaces"][hemisphere] = decimate_hemisphere(white, pial, faces, vertices=60_000)
         arrays[f"{hemisphere}_faces"] = faces.astype(np.uint16)
         arrays[f"{hemisphere}_white"] = np.rint(white / QUANTUM_MM).astype(np.int16)
         arrays[f"{hemisphere}_pial"] = np.rint(pial / QUANTUM_MM).astype(np.int16)
     np.savez_compressed(args.out / "surfaces.npz", **arrays)
 
-    (args.out / "head.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (args.out / "head.json").write_text(compact(facts) + "\n")
     shipped = ["LICENSE", "head.json", "labels.nii.gz", "surfaces.npz"]
     lines = [f"{sha256(args.out / name)}  {name}\n" for name in shipped if (args.out / name).exists()]
     (args.out / "SHA256SUMS").write_text("".join(lines))
-    print(json.dumps(facts, indent=1))
+    print(compact(facts))
 
 
 def register(t1: nib.Nifti1Image, labels: np.ndarray, template: Path) -> tuple[np.ndarray, dict]:
@@ -158,6 +159,12 @@ def crop(labels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray
     moved = affine.copy()
     moved[:3, 3] = (affine @ [*low, 1])[:3]
     return np.ascontiguousarray(out), moved
+
+
+def compact(facts: dict) -> str:
+    """JSON with lists on one line each."""
+    text = json.dumps(facts, indent=1)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found.group().split()), text)
 
 
 def sha256(path: Path) -> str:

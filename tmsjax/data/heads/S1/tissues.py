@@ -9,16 +9,17 @@ PAD = 12
 BRAIN, BONE, SOFT = (1, 2, 3), 4, 5
 
 
-def clean(raw: np.ndarray, vault: np.ndarray) -> tuple[np.ndarray, dict]:
+def clean(raw: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, dict]:
     """Cleaned labels on the same grid, and how many voxels each step changed.
 
-    ``vault`` is True where the skull is a closed double-walled shell (above the eyes and ears): only there is the
-    diploe between the tables, which a T1 shows as bright as fat, made bone.
+    ``height`` is the MNI z of each voxel in mm. Only in the vault (above 10 mm) is the diploe between the tables,
+    which a T1 shows as bright as fat, made bone; where the outer table itself is missing (above 30 mm), the scalp's
+    thickness is carried over from around.
     """
     facts: dict[str, int] = {}
     sides = ((PAD, PAD), (PAD, PAD), (0, PAD))
     labels = np.pad(np.pad(raw, sides), ((0, 0), (0, 0), (PAD, 0)), mode="edge")  # the neck goes on below
-    vault = np.pad(vault, ((PAD, PAD),) * 3)
+    height = np.pad(height, ((PAD, PAD),) * 3)
 
     # Outline: without spikes and loose noise; air pockets inside become bone or soft tissue by their surroundings.
     head = ndimage.binary_fill_holes(closing(labels > 0, 3))
@@ -31,6 +32,9 @@ def clean(raw: np.ndarray, vault: np.ndarray) -> tuple[np.ndarray, dict]:
     brain = np.isin(labels, BRAIN)
     inside = largest(dilate(largest(opening(brain, 2)), 3) & brain)
     inside = ndimage.binary_fill_holes(closing(inside, 3))
+    stray = np.isin(labels, (1, 2)) & ~inside
+    facts["brain_outside_the_skull"] = int(stray.sum())
+    labels[stray] = 0
     for tissue, least in ((1, 300), (2, 300), (3, 10)):
         small = islands(labels == tissue, least)
         if tissue == 3:
@@ -50,11 +54,14 @@ def clean(raw: np.ndarray, vault: np.ndarray) -> tuple[np.ndarray, dict]:
     gaps = (depth > 0) & (depth <= 2.3) & (labels == SOFT) & ~exit_
     facts["skull_gaps_closed"] = int(gaps.sum())
     labels[gaps] = BONE
-    under_skin = ndimage.distance_transform_edt(head) > 3
-    diploe = closing((labels == BONE) | inside, 6) & vault & (depth < 20) & (labels == SOFT) & under_skin
+    skin = ndimage.distance_transform_edt(head)
+    diploe = closing((labels == BONE) | inside, 6) & (height > 10) & (depth < 20) & (labels == SOFT) & (skin > 3)
     diploe |= (labels == SOFT) & ~largest(labels == SOFT)
     facts["diploe_made_bone"] = int(diploe.sum())
     labels[diploe] = BONE
+    holes = (labels == SOFT) & (height > 30) & (skin > usual_scalp(labels, skin, inside) + 0.5)
+    facts["outer_table_restored"] = int(holes.sum())
+    labels[holes] = BONE
 
     # Speckle of bone and soft tissue away from the brain.
     away = (depth > 6) & np.isin(labels, (BONE, SOFT))
@@ -66,6 +73,35 @@ def clean(raw: np.ndarray, vault: np.ndarray) -> tuple[np.ndarray, dict]:
     labels[small] = SOFT
     labels[(labels == SOFT) & ~largest(labels == SOFT)] = BONE
     return labels[PAD:-PAD, PAD:-PAD, PAD:-PAD], facts
+
+
+def usual_scalp(labels: np.ndarray, skin: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Depth under the skin (voxels) at which bone usually begins, in the direction of each voxel.
+
+    The depth of the outermost bone is mapped over the directions from the brain's centre and opened (grey), which
+    drops patches of up to about 25 degrees where only the inner table was found.
+    """
+    centre = np.argwhere(inside).mean(0)
+    polar, azimuth = np.deg2rad(np.arange(0.5, 100)), np.deg2rad(np.arange(0.5, 360))
+    sin = np.sin(polar)[:, None]
+    ways = np.stack([sin * np.cos(azimuth), sin * np.sin(azimuth), np.cos(polar)[:, None] + 0 * azimuth])
+    steps = np.arange(30, 150, 0.5)
+    points = centre[:, None, None, None] + ways[..., None] * steps
+    bone = ndimage.map_coordinates(labels, points, order=0) == BONE
+    last = len(steps) - 1 - np.argmax(bone[..., ::-1], axis=-1)
+    depth = ndimage.map_coordinates(
+        skin.astype(np.float32), np.take_along_axis(points, last[None, ..., None], -1)[..., 0], order=1
+    )
+    wrapped = np.pad(depth, ((0, 0), (60, 60)), mode="wrap")
+    wrapped = np.pad(wrapped, ((20, 20), (0, 0)), mode="reflect")
+    opened = ndimage.gaussian_filter(ndimage.grey_opening(ndimage.median_filter(wrapped, 5), size=(25, 45)), 3)[
+        20:-20, 60:-60
+    ]
+    offset = [np.arange(n, dtype=np.float32) - c for n, c in zip(labels.shape, centre, strict=True)]
+    x, y, z = np.meshgrid(*offset, indexing="ij", sparse=True)
+    theta = np.rad2deg(np.arctan2(np.hypot(x, y), z)) - 0.5
+    phi = np.rad2deg(np.arctan2(y, x)) % 360 - 0.5 + 0 * z
+    return ndimage.map_coordinates(opened, [theta, phi], order=1, mode="nearest")
 
 
 def contacts(labels: np.ndarray) -> np.ndarray:
