@@ -63,20 +63,19 @@ def recorded(path: str | os.PathLike, normalise: bool = True) -> Pulse:
     The waveform is divided by its largest |E| unless ``normalise`` is False; its sign is kept.
     """
     path = Path(path)
+    expected = "two columns (t_ms, E) and 2 or more rows"
     try:
-        table = np.genfromtxt(path, delimiter=",", dtype=float, ndmin=2)
-    except (OSError, ValueError) as error:
+        lines = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the pulse {path}", got=error, expected=f"a CSV with {expected}") from error
+    if lines and np.isnan([_number(word) for word in lines[0]]).all():  # the header line
+        lines = lines[1:]
+    widths = sorted({len(line) for line in lines})
+    if widths != [2] or len(lines) < 2:
         raise InputError(
-            f"cannot read the pulse {path}", got=str(error).splitlines()[0], expected="a CSV with two columns: t_ms, E"
-        ) from error
-    if table.shape[0] and np.isnan(table[0]).all():  # the header line
-        table = table[1:]
-    if table.ndim != 2 or table.shape[1] != 2 or table.shape[0] < 2:
-        raise InputError(
-            f"cannot read the pulse {path}",
-            got=f"a table of {table.shape}",
-            expected="two columns (t_ms, E) and 2 or more rows",
+            f"cannot read the pulse {path}", got=f"{len(lines)} rows of {widths} columns", expected=expected
         )
+    table = np.array([[_number(word) for word in line] for line in lines])
     loaded = _checked(table[:, 0], table[:, 1], path.stem)
     if not normalise:
         return loaded
@@ -102,6 +101,13 @@ def _fitted(name: str) -> Pulse:
     time = SAMPLE_MS * np.arange(round(DURATION_MS / SAMPLE_MS) + 1)
     waveform = coil_voltage(MAGPRO_X100[name], time)
     return Pulse(time, waveform / np.abs(waveform).max(), name)
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return float("nan")
 
 
 def _checked(time_ms: ndarray, waveform: ndarray, name: str) -> Pulse:

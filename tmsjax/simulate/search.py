@@ -37,8 +37,8 @@ _SENTENCES = {
 class Search:
     """How to search, with amplitudes in V/m at the soma.
 
-    The bracket grows from the guess by ``step``, ``step**2``, ``step**4``, ... and is then divided at ``split`` until
-    high - low is at most ``tolerance * low`` or, if ``absolute_v_per_m`` is given, at most that. Both ends are tested
+    The bracket grows from the guess by ``step``, ``step**2``, ``step**4``, ... up to doubling (or ``step`` itself, if
+    that is more), and is then divided at ``split`` until high - low is at most ``tolerance * low`` or, if ``absolute_v_per_m`` is given, at most that. Both ends are tested
     amplitudes; ``high`` is reported. A run that fires ends early and costs a fifth, so that the cheapest split lies
     above the middle. The published search (Aberra et al. 2020) is ``Search(absolute_v_per_m=0.05, split=0.5)`` from
     100 V/m.
@@ -85,9 +85,10 @@ def find_threshold(fires: Callable[[float], bool], guess: float, search: Search)
     def test(amplitude: float) -> bool:
         nonlocal runs
         runs += 1
-        return fires(amplitude)
+        return bool(fires(amplitude))
 
     step = search.step
+    widest = max(step, 2.0)
     amplitude = min(max(guess, search.lowest_v_per_m), search.highest_v_per_m)
     if test(amplitude):
         high = amplitude
@@ -97,7 +98,7 @@ def find_threshold(fires: Callable[[float], bool], guess: float, search: Search)
             low = max(high / step, search.lowest_v_per_m)
             if not test(low):
                 break
-            high, step = low, step**2
+            high, step = low, min(step**2, widest)
     else:
         low = amplitude
         while True:
@@ -106,7 +107,7 @@ def find_threshold(fires: Callable[[float], bool], guess: float, search: Search)
             high = min(low * step, search.highest_v_per_m)
             if test(high):
                 break
-            low, step = high, step**2
+            low, step = high, min(step**2, widest)
 
     while high - low > (search.tolerance * low if search.absolute_v_per_m is None else search.absolute_v_per_m):
         middle = low + search.split * (high - low)

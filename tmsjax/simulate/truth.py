@@ -24,13 +24,13 @@ GUESSED_STEP = 1.1
 
 def thresholds(
     cell: Cell,
-    fields: Float[ndarray, "k n 3"],
+    fields: Float[ndarray, "..."],
     pulse: str | PathLike | Pulse = "monophasic",
     engine: str = "neuron",
     *,
     tolerance: float = 0.005,
     absolute_v_per_m: float | None = None,
-    guess: Float[ndarray, " k"] | float | None = None,
+    guess: Float[ndarray, "..."] | float | None = None,
     highest_v_per_m: float = 5000.0,
     initiation: bool = True,
     workers: int | None = None,
@@ -73,7 +73,7 @@ def thresholds(
 
 def uniform_thresholds(
     cell: Cell,
-    directions: Float[ndarray, "k 3"],
+    directions: Float[ndarray, "..."],
     pulse: str | PathLike | Pulse = "monophasic",
     engine: str = "neuron",
     **options,
@@ -99,8 +99,8 @@ def uniform_thresholds(
 
 def fires(
     cell: Cell,
-    fields: Float[ndarray, "k n 3"],
-    amplitudes: Float[ndarray, "k a"],
+    fields: Float[ndarray, "..."],
+    amplitudes: Float[ndarray, "..."],
     pulse: str | PathLike | Pulse = "monophasic",
     engine: str = "neuron",
     *,
@@ -164,7 +164,7 @@ def checked_fields(cell: Cell, fields: ndarray) -> tuple[ndarray, " ndarray"]:
     return fields, size
 
 
-def checked_guesses(k: int, guess: Float[ndarray, " k"] | float | None) -> Float[ndarray, " k"]:
+def checked_guesses(k: int, guess: Float[ndarray, "..."] | float | None) -> Float[ndarray, " k"]:
     """Where each of k searches begins (V/m at the soma)."""
     guesses = np.asarray(GUESS_V_PER_M if guess is None else guess, float)
     if (
