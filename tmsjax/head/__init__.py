@@ -1,6 +1,7 @@
 """Heads: tissue labels, conductivities, cortical surfaces, landmarks, the scalp."""
 
 from tmsjax.head.conductivity import coarsen, fractions, partial_volume
+from tmsjax.head.landmarks import LANDMARKS, landmark
 from tmsjax.head.load import load
 from tmsjax.head.model import (
     PAPER_CONDUCTIVITY,
@@ -9,9 +10,11 @@ from tmsjax.head.model import (
     Surface,
     from_labels,
 )
+from tmsjax.head.scalp import scalp_surface, signed_distance, vertex_normals
 from tmsjax.head.surfaces import load_surfaces
 
 __all__ = [
+    "LANDMARKS",
     "PAPER_CONDUCTIVITY",
     "TISSUES",
     "HeadModel",
@@ -19,7 +22,11 @@ __all__ = [
     "coarsen",
     "fractions",
     "from_labels",
+    "landmark",
     "load",
     "load_surfaces",
     "partial_volume",
+    "scalp_surface",
+    "signed_distance",
+    "vertex_normals",
 ]
