@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -118,20 +119,14 @@ def _key(sources: dict[str, bytes], version: str) -> str:
     return f"neuron-{version}-{platform.system()}-{platform.machine()}-{digest.hexdigest()[:16]}".lower()
 
 
-class _locked:
+@contextlib.contextmanager
+def _locked(path: Path):
     """Hold an exclusive lock on a file; another process that compiles the same key waits for it."""
+    import fcntl
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        import fcntl
-
-        self.file = self.path.open("w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _compile(sources: dict[str, bytes], library: Path) -> None:

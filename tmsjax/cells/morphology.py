@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +46,7 @@ def read_morphology(path: str | os.PathLike) -> tuple[Section, ...]:
         table = _swc_table(path)
         sections = _import_swc(path, table)
     else:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        if "(" not in text:
-            raise InputError("the morphology holds no reconstruction", got=path, expected="Neurolucida's nested lists")
+        _check_neurolucida(path)
         sections = _import3d(path, "Import3d_Neurolucida3", path)
     return _checked(sections, path)
 
@@ -64,7 +64,7 @@ def _import3d(file: Path, reader: str, source: Path) -> list[Section]:
         morphology.input(str(file))
         h.Import3d_GUI(morphology, False).instantiate(holder)
         made = [sec for name in ("soma", "axon", "dend", "apic") for sec in getattr(holder, name, [])]
-        return [_plain(sec, made) for sec in made]
+        return _attached([_plain(sec, made) for sec in made])
     except (RuntimeError, AttributeError, IndexError) as error:
         raise InputError(
             "NEURON's Import3d cannot read the morphology", got=f"{source}: {error}", expected="a valid .asc or .swc"
@@ -107,6 +107,17 @@ def _plain(sec, made: list) -> Section:
     )
 
 
+def _attached(sections: list[Section]) -> list[Section]:
+    """Attach what hangs on the soma to its middle, and what hangs on a section's start to what that hangs on."""
+    out = []
+    for section in sections:
+        while section.parent > 0 and section.parent_x == 0.0:
+            above = sections[section.parent]
+            section = replace(section, parent=above.parent, parent_x=above.parent_x)
+        out.append(replace(section, parent_x=0.5) if section.parent == 0 else section)
+    return out
+
+
 def _checked(sections: list[Section], path: Path) -> tuple[Section, ...]:
     """Raise InputError unless there is one soma with a volume, an axon, and every section has a length and a width."""
     somata = [section for section in sections if section.region == "soma"]
@@ -129,30 +140,45 @@ def _checked(sections: list[Section], path: Path) -> tuple[Section, ...]:
                 f"{section.diam_um.min(initial=np.inf):g} um",
                 expected="at least two finite points, a length and positive diameters",
             )
-    first = next(k for k, section in enumerate(sections) if section.region == "ais")
-    stray = [
-        sections[k].name
-        for k in range(len(sections))
-        if sections[k].region == "ais" and sections[k].parent < first and k != first
-    ]
+    stray = [section.name for section in axon[1:] if sections[section.parent].region != "ais"]
     if stray:
-        raise InputError(
-            f"{path.name} has more than one axon", got=f"axon[0] and {stray}", expected="one axon from soma or dendrite"
-        )
+        raise InputError(f"{path.name} has more than one axon", got=f"axon[0] and {stray}", expected="one axon")
     return tuple(sections)
 
 
+def _check_neurolucida(path: Path) -> None:
+    """Raise InputError unless the file holds complete nested lists (NEURON may crash on others)."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    bare = re.sub(r'"[^"\n]*"|;[^\n]*', "", text)
+    opened, closed = bare.count("("), bare.count(")")
+    if opened == 0 or opened != closed:
+        raise InputError(
+            "the .asc file holds no complete reconstruction",
+            got=f"{path}: {opened} opening and {closed} closing parentheses",
+            expected="Neurolucida's nested lists, all closed",
+            mend="fetch the file again; it may have been cut short",
+        )
+
+
 def _swc_table(path: Path) -> Float[np.ndarray, "k 7"]:
-    """Rows id, type, x, y, z, radius, parent of an .swc file."""
+    """Rows id, type, x, y, z, radius, parent of an .swc file, checked (NEURON may crash on broken trees)."""
+    expected = "lines of seven numbers: id, type, x, y, z, radius, parent (an earlier id, or -1)"
+    rows = [line.split("#")[0].split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
     try:
-        table = np.loadtxt(path, comments="#", ndmin=2)
+        table = np.array([[float(word) for word in row] for row in rows if row])
     except ValueError as error:
+        raise InputError("the .swc file cannot be read", got=f"{path}: {error}", expected=expected) from error
+    if table.ndim != 2 or table.shape[1] != 7 or not np.isfinite(table).all():
         raise InputError(
-            "the .swc file cannot be read", got=f"{path}: {error}", expected="seven numbers a line"
-        ) from error
-    if table.size == 0 or table.shape[1] != 7:
+            "the .swc file holds no reconstruction", got=f"{path}: a table {table.shape}", expected=f"finite {expected}"
+        )
+    ids, parents = table[:, 0], table[:, 6]
+    lost = ~np.isin(parents, np.append(ids, -1)) | (parents >= ids)
+    if lost.any() or len(np.unique(ids)) < len(ids):
         raise InputError(
-            "the .swc file holds no reconstruction", got=f"{path}: shape {table.shape}", expected="seven numbers a line"
+            "the .swc file is not a tree",
+            got=f"{path}: ids used twice, or points whose parent is not an earlier point: {ids[lost][:5].tolist()}",
+            expected=expected,
         )
     return table
 
