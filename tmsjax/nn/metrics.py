@@ -44,9 +44,13 @@ def share_within(predicted: ArrayLike, true: ArrayLike, percent: float) -> float
 
 
 def r2(predicted: ArrayLike, true: ArrayLike) -> float:
-    """Coefficient of determination, ``1 - sum((t - p)^2) / sum((t - mean(t))^2)``; can be negative."""
+    """Coefficient of determination, ``1 - sum((t - p)^2) / sum((t - mean(t))^2)``; can be negative.
+
+    NaN where all truths are equal: there is no variance to explain.
+    """
     p, t = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
-    return float(1.0 - np.sum((t - p) ** 2) / np.sum((t - t.mean()) ** 2))
+    spread = np.sum((t - t.mean()) ** 2)
+    return float(1.0 - np.sum((t - p) ** 2) / spread) if spread > 0 else float("nan")
 
 
 def summary(predicted: ArrayLike, true: ArrayLike) -> dict[str, Any]:

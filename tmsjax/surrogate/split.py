@@ -12,7 +12,7 @@ from tmsjax.core.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Rows that train, that choose (the best epoch, the members) and that only judge; ``by`` says what stays together."""
+    """Rows that train, that choose (best epoch, members) and that only judge; ``by`` says what stays together."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -37,7 +37,5 @@ def split(n: int, seed: int, held_out: float = 0.2, validation: float = 0.08, gr
     judges = max(1, round(held_out * len(names)))
     choosers = judges + max(1, round(validation * len(names)))
     place = rank[index]
-    rows = [
-        np.flatnonzero(part) for part in (place >= choosers, (place >= judges) & (place < choosers), place < judges)
-    ]
-    return Split(*rows, by="example" if groups is None else "position")
+    parts = place >= choosers, (place >= judges) & (place < choosers), place < judges
+    return Split(*map(np.flatnonzero, parts), by="example" if groups is None else "position")

@@ -13,7 +13,6 @@ Aberra 2018 (J Neural Eng 15:066023) for the linear polarisation; the form is th
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,11 +31,14 @@ START_SHARPNESS = {"pnorm": 30.0, "logsumexp": 30.0}
 
 @dataclasses.dataclass(frozen=True)
 class SupportSpec:
-    """What a support-function model is made of: one member for every degree, combined by the median of 1/thr."""
+    """What a support-function model is made of: a member for every degree, combined by the median of 1/threshold.
+
+    ``form`` is ``"pnorm"`` or ``"logsumexp"``.
+    """
 
     degrees: tuple[int, ...] = (2, 3, 4)
     functionals: int = 256
-    form: Literal["pnorm", "logsumexp"] = "pnorm"
+    form: str = "pnorm"
 
     def check(self, n: int) -> None:
         """Raise InputError unless these members can be built on an n-grid."""

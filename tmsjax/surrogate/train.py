@@ -17,19 +17,20 @@ from jaxtyping import Array, Float
 from tmsjax.core.errors import InputError
 from tmsjax.nn import Fit, TrainSpec, fit, metrics
 from tmsjax.nn.functional import Variables
-from tmsjax.surrogate import domain, evaluate, features, support
+from tmsjax.surrogate import domain, features, support
+from tmsjax.surrogate.evaluate import evaluate
 from tmsjax.surrogate.split import Split, split
 from tmsjax.surrogate.support import SupportSpec
 from tmsjax.surrogate.types import CHUNK, Surrogate, SurrogateSpec
 from tmsjax.surrogate.uniform import UniformMap
 
-TRAINING = TrainSpec(epochs=300, batch=128, learning_rate=5e-3, weight_decay=3e-2)
+TRAINING = TrainSpec(epochs=300, batch=64, learning_rate=5e-3, weight_decay=3e-2)
 """Chosen on semi-real data: linear polarisation models of two published cells in fields of head S1."""
 
 SMOOTH = 3e-3
 """Relative error below which the loss turns from absolute to quadratic."""
 
-ORDER_DECAY = 0.25
+ORDER_DECAY = 0.3
 """A functional's weight on polynomials of order o is expected to fall as exp(-ORDER_DECAY o).
 
 The functionals belong to the cell and not to the training fields: scaling each coefficient by its own spread, the
@@ -100,9 +101,7 @@ def train(
     variables, fits = _members(c, thresholds, parts, pool, training, seed, progress)
 
     each = _member_thresholds(pool, variables, c)
-    columns = [
-        [pool.degrees.index(d) for d in degrees] if candidates else list(range(len(degrees))) for degrees in sets
-    ]
+    columns = [[pool.degrees.index(d) for d in s] for s in sets] if candidates else [list(range(len(pool.degrees)))]
     errors = [_median_mape(each, thresholds, parts.validation, some) for some in columns]
     best = int(np.argmin(errors))
     kept = {f"member_{i}": variables[f"member_{column}"] for i, column in enumerate(columns[best])}
@@ -110,7 +109,7 @@ def train(
     model = Surrogate(kept, domain.fit(c[parts.train], domain_degree), spec)
 
     rows, truth = parts.held_out, thresholds[parts.held_out]
-    scores = evaluate.evaluate(model, patches[rows], truth, uniform)
+    scores = evaluate(model, patches[rows], truth, uniform)
     scores["members"] = [{"degree": d, **metrics.summary(each[rows, i], truth)} for i, d in enumerate(pool.degrees)]
     report: dict[str, Any] = {
         "seed": seed,

@@ -1,7 +1,7 @@
 """Saved surrogates: Orbax weights beside a JSON card, bundled with the package or in any folder.
 
 A model's folder is ``<cell>/<pulse>/`` and holds ``weights/`` (Orbax) and ``card.json``: cell, pulse, spec, data
-hash, seeds, held-out scores, domain, licence, versions, date, and the SHA-256 of every file of the weights.
+hash, seeds, held-out scores, domain, licence, versions, date, and the SHA-256 of the weights' own list of checksums.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
-import os
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -68,12 +67,10 @@ def save(model: Surrogate, folder: str | Path, *, card: dict[str, Any] | None = 
             "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(model.variables)),
             "versions": {name: importlib.metadata.version(name) for name in ("tmsjax", "jax", "flax", "optax")},
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-            "sha256": _digests(new / WEIGHTS),
+            "sha256": hashlib.sha256((new / WEIGHTS / checkpoint.SUMS).read_bytes()).hexdigest(),
         }
         (new / CARD).write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
-        if folder.exists():
-            os.replace(folder, Path(scratch) / "old")
-        os.replace(new, folder)
+        checkpoint.replace(new, folder)
     return folder
 
 
@@ -120,13 +117,12 @@ def _read_card(folder: Path) -> dict[str, Any]:
         ) from error
     if version != FORMAT:
         raise InputError("a card of another format", got=version, expected=FORMAT, mend="update tmsjax, or train again")
-    found = _digests(folder / WEIGHTS)
-    if found != recorded:
-        wrong = sorted(n for n in {*found, *recorded} if found.get(n) != recorded.get(n))
+    sums = folder / WEIGHTS / checkpoint.SUMS
+    if not sums.is_file() or hashlib.sha256(sums.read_bytes()).hexdigest() != recorded:
         raise InputError(
-            "the weights of this surrogate are damaged",
-            got=f"{folder / WEIGHTS}: {', '.join(wrong)}",
-            expected="the SHA-256 sums on its card",
+            "these weights are not the ones on their card",
+            got=f"{sums}: {'changed' if sums.is_file() else 'missing'}",
+            expected=f"the SHA-256 {recorded} of the card",
             mend="install or copy the model again",
         )
     return card
@@ -134,8 +130,3 @@ def _read_card(folder: Path) -> dict[str, Any]:
 
 def _domain_arrays(inside: Domain) -> dict[str, Any]:
     return {f.name: v for f in dataclasses.fields(inside) if not isinstance(v := getattr(inside, f.name), int | float)}
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
