@@ -16,7 +16,7 @@ def trained(spec):
     """(surrogate, report, patches, thresholds)."""
     patches = fields(2500, seed=0)
     truth = thresholds(patches, hidden_functionals())
-    return *train(patches, truth, spec, 0, training=QUICK), patches, truth
+    return *train(patches, truth, spec, 0, candidates=(), training=QUICK), patches, truth
 
 
 @pytest.fixture(scope="session")

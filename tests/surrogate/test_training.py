@@ -41,20 +41,20 @@ def test_scores_are_of_rows_never_trained_on(trained):
 def test_the_logsumexp_form_learns_too(spec):
     patches = fields(1200, seed=2)
     form = dataclasses.replace(spec, model=SupportSpec((2,), 48, "logsumexp"))
-    _, report = train(patches, thresholds(patches, hidden_functionals()), form, 0, training=QUICK)
+    _, report = train(patches, thresholds(patches, hidden_functionals()), form, 0, candidates=(), training=QUICK)
     assert report["scores"]["surrogate"]["mape_percent"] < 2.0
 
 
 def test_the_seed_settles_everything(spec):
-    a, b, c = (train(FEW, TRUTH, small(spec), seed, training=SHORT)[0] for seed in (5, 5, 6))
+    a, b, c = (train(FEW, TRUTH, small(spec), seed, candidates=(), training=SHORT)[0] for seed in (5, 5, 6))
     bits = [np.asarray(jax.tree.leaves(m.variables)[0]).tobytes() for m in (a, b, c)]
     assert bits[0] == bits[1] != bits[2]
     np.testing.assert_array_equal(a.predict(FEW), b.predict(FEW))
 
 
 def test_the_scale_of_the_training_patches_does_not_matter(spec):
-    a, _ = train(FEW, TRUTH, small(spec), 5, training=SHORT)
-    b, _ = train(FEW * np.float32(2.0**20), TRUTH, small(spec), 5, training=SHORT)
+    a, _ = train(FEW, TRUTH, small(spec), 5, candidates=(), training=SHORT)
+    b, _ = train(FEW * np.float32(2.0**20), TRUTH, small(spec), 5, candidates=(), training=SHORT)
     np.testing.assert_array_equal(a.predict(FEW), b.predict(FEW))
 
 
@@ -75,7 +75,9 @@ def test_positions_are_held_out_whole(spec):
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert not set(groups[every[i]]) & set(groups[every[j]])
     assert len(parts.held_out) == 60
-    _, report = train(FEW, TRUTH, small(spec), 3, groups=groups, compare_random_split=True, training=SHORT)
+    _, report = train(
+        FEW, TRUTH, small(spec), 3, groups=groups, compare_random_split=True, candidates=(), training=SHORT
+    )
     assert report["split_by"] == "position"
     np.testing.assert_array_equal(report["held_out_rows"], parts.held_out)
     assert report["random_split_scores"]["n"] == 60
@@ -85,11 +87,11 @@ def test_bad_training_data(spec):
     bad = FEW.copy()
     bad[7, 0, 0, 0, 0] = np.nan
     with pytest.raises(InputError, match="first row 7"):
-        train(bad, TRUTH, small(spec), 0, training=SHORT)
+        train(bad, TRUTH, small(spec), 0, candidates=(), training=SHORT)
     for values in (TRUTH[:-1], np.where(np.arange(300) == 3, np.inf, TRUTH), -TRUTH):
         with pytest.raises(InputError):
-            train(FEW, values, small(spec), 0, training=SHORT)
+            train(FEW, values, small(spec), 0, candidates=(), training=SHORT)
     with pytest.raises(InputError, match="too few"):
-        train(FEW[:20], TRUTH[:20], small(spec), 0, training=SHORT)
+        train(FEW[:20], TRUTH[:20], small(spec), 0, candidates=(), training=SHORT)
     with pytest.raises(InputError, match="group"):
-        train(FEW, TRUTH, small(spec), 0, groups=np.arange(10), training=SHORT)
+        train(FEW, TRUTH, small(spec), 0, groups=np.arange(10), candidates=(), training=SHORT)

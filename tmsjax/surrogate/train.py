@@ -21,7 +21,7 @@ from tmsjax.surrogate import domain, features, support
 from tmsjax.surrogate.evaluate import evaluate
 from tmsjax.surrogate.split import Split, split
 from tmsjax.surrogate.support import SupportSpec
-from tmsjax.surrogate.types import CHUNK, Surrogate, SurrogateSpec
+from tmsjax.surrogate.types import Surrogate, SurrogateSpec
 from tmsjax.surrogate.uniform import UniformMap
 
 TRAINING = TrainSpec(epochs=300, batch=64, learning_rate=5e-3, weight_decay=3e-2)
@@ -39,6 +39,11 @@ habit of regression, frees the rarely excited high orders and tripled the error 
 
 DOMAIN_DEGREE = 3
 
+BLOCK = 4096
+"""Patches projected at a time."""
+
+CANDIDATES = ((2,), (3,), (2, 3, 4), (3, 4, 5), (4, 5, 6))
+
 
 def train(
     patches: Any,
@@ -47,7 +52,7 @@ def train(
     seed: int,
     *,
     groups: Any = None,
-    candidates: Sequence[tuple[int, ...]] = (),
+    candidates: Sequence[tuple[int, ...]] = CANDIDATES,
     uniform: UniformMap | None = None,
     training: TrainSpec = TRAINING,
     held_out_share: float = 0.2,
@@ -68,9 +73,9 @@ def train(
     groups
         (b,) index of the position of each example: positions are held out whole.
     candidates
-        Sets of degrees to choose from, e.g. ``[(2,), (2, 3, 4), (4, 5, 6)]``: every degree in them is trained once
-        and the set whose median does best on the validation rows (a tenth of the training part, not held-out
-        rows) replaces ``spec.model.degrees``.
+        Sets of degrees to choose from: every degree in them is trained once, and the set whose median does best on
+        the validation rows (a tenth of the training part, none of them held out) replaces ``spec.model.degrees``.
+        None given (``()``): the degrees of the spec.
     uniform
         Threshold-direction map, scored beside the surrogate.
     compare_random_split
@@ -172,8 +177,8 @@ def train_member(
 def coefficients_of(patches: Any, degree: int) -> Float[np.ndarray, "b c"]:
     """Coefficients of the normalised patches (b, n, n, n, 3), in blocks; InputError where one cannot be normalised."""
     blocks = [
-        np.asarray(_coefficient_block(jnp.asarray(patches[i : i + CHUNK], jnp.float32), degree))
-        for i in range(0, len(patches), CHUNK)
+        np.asarray(_coefficient_block(jnp.asarray(patches[i : i + BLOCK], jnp.float32), degree))
+        for i in range(0, len(patches), BLOCK)
     ]
     c = np.concatenate(blocks)
     bad = np.flatnonzero(~np.isfinite(c).all(1))

@@ -18,8 +18,8 @@ from tmsjax.surrogate import features, support
 from tmsjax.surrogate.domain import Domain
 from tmsjax.surrogate.support import SupportSpec
 
-CHUNK = 4096
-"""Patches that one compiled call takes: 36 MB of samples, so millions stream through bounded memory."""
+CHUNK = {"cpu": 512, "gpu": 65536, "tpu": 65536}
+"""Patches that one compiled call takes: millions stream through bounded memory, and 512 stay in a CPU's cache."""
 
 FAMILIES = {"support": (SupportSpec, support.reciprocal)}
 """Family -> (its spec, ``reciprocal(spec, variables, normalised patch) -> 1/threshold``, m/V at the centre)."""
@@ -76,11 +76,12 @@ class Surrogate:
         """What the model was trained on and how it scored (see ``tmsjax.surrogate.zoo``)."""
         return json.loads(self.card_json)
 
-    def predict(self, patches: Any, chunk: int = CHUNK) -> Float[Any, " b"]:
+    def predict(self, patches: Any, chunk: int | None = None) -> Float[Any, " b"]:
         """Thresholds (b,), V/m at the centre of patches (b, n, n, n, 3), float32.
 
         Differentiable in ``patches`` and free of their scale. Outside a jax transformation, patches may be a numpy
-        array or memory map of any length: ``chunk`` patches at a time go through one compiled call.
+        array or memory map of any length: ``chunk`` patches at a time (default: CHUNK of the device) go through one
+        compiled call.
 
         Raises
         ------
@@ -90,19 +91,20 @@ class Surrogate:
         """
         return self._run("field", patches, chunk)
 
-    def scale(self, patches: Any, chunk: int = CHUNK) -> Float[Any, " b"]:
+    def scale(self, patches: Any, chunk: int | None = None) -> Float[Any, " b"]:
         """Factor by which to multiply the field to reach threshold: A/us where the patch is in V/m per A/us.
 
         ``predict / |field at the centre|``, so ``scale(c * patch) = scale(patch) / c``. Raises as ``predict``.
         """
         return self._run("scale", patches, chunk)
 
-    def in_domain(self, patches: Any, chunk: int = CHUNK) -> Bool[Any, " b"]:
+    def in_domain(self, patches: Any, chunk: int | None = None) -> Bool[Any, " b"]:
         """Whether each patch is like those of the training set (see ``tmsjax.surrogate.domain``)."""
         return self._run("in_domain", patches, chunk)
 
-    def _run(self, what: str, patches: Any, chunk: int) -> Any:
+    def _run(self, what: str, patches: Any, chunk: int | None) -> Any:
         _check_shape(patches, self.spec.n)
+        chunk = chunk or CHUNK[jax.default_backend()]
         if isinstance(patches, jax.core.Tracer) or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(self)):
             one = partial(_one, self.spec, what, self.variables, self.domain)
             return jax.lax.map(one, jnp.asarray(patches, jnp.float32), batch_size=min(chunk, max(1, patches.shape[0])))
