@@ -10,7 +10,7 @@ from tmsjax.cells.main_axon import Rule, main_axon_terminal
 from tmsjax.cells.morphology import read_morphology
 from tmsjax.cells.myelin import myelinate
 from tmsjax.cells.scaling import ADULT_HUMAN, Scaling, scale
-from tmsjax.cells.types import Axon, Cell
+from tmsjax.cells.types import Cell
 from tmsjax.core.errors import InputError
 
 OPEN = {
@@ -34,7 +34,7 @@ def names() -> list[str]:
     return [f"open/{name}" for name in OPEN] + [f"aberra2019/{kind}_{k}" for kind in ABERRA for k in range(1, 6)]
 
 
-def load(name: str, *, root: str | os.PathLike | None = None, axon: Axon | None = None) -> Cell:
+def load(name: str, *, root: str | os.PathLike | None = None, axon: str | None = None) -> Cell:
     """Load a cell, scaled to adult human size and myelinated.
 
     ``"open/L23_PC_1"``, ``"open/L4_LBC_1"`` and ``"open/L5_PC_1"`` are bundled. ``"aberra2019/CELL"`` reads
@@ -55,7 +55,7 @@ def load(name: str, *, root: str | os.PathLike | None = None, axon: Axon | None 
     table = ABERRA[short.rsplit("_", 1)[0]]
     path = _reference_file(short, root)
     rule: Rule = "deepest" if short in DEEPEST_MAIN_AXON else "widest"
-    default: Axon = "disabled" if table == "L5_TTPC2" else "intact"
+    default = "disabled" if table == "L5_TTPC2" else "intact"
     return from_file(path, table, name=name, axon=axon or default, main_axon=rule)
 
 
@@ -64,7 +64,7 @@ def from_file(
     biophysics: str,
     *,
     name: str | None = None,
-    axon: Axon = "intact",
+    axon: str = "intact",
     scaling: Scaling = ADULT_HUMAN,
     main_axon: Rule = "widest",
 ) -> Cell:

@@ -16,6 +16,8 @@ NODE_UM = 1.0
 MIN_DIAM_UM = 0.2
 MIN_INTERNODE_UM = 20.0
 INITIAL_SEGMENT_UM = 50.0
+COARSE_UM = 10.0
+"""The initial segment is cut at its last point before 50 um, unless that lies more than this before (our addition)."""
 POINT_TOLERANCE_UM = 0.1
 """A point this near to where a node begins or ends is taken for it; no new one is inserted."""
 
@@ -95,12 +97,15 @@ def _initial_segment(section: Section, made: _Made) -> tuple[Section, tuple]:
     if length < INITIAL_SEGMENT_UM + MIN_INTERNODE_UM:
         return section, (None, section.points_um[-1], section.diam_um[-1])
     walk = _Walk(section.points_um, section.diam_um)
+    last = walk.last_within(INITIAL_SEGMENT_UM)
+    if INITIAL_SEGMENT_UM - walk.arc[last] > COARSE_UM:  # no point near enough to cut it there
+        walk.insert(last, INITIAL_SEGMENT_UM - walk.arc[last])
     walk.at = walk.last_within(INITIAL_SEGMENT_UM)
-    kept = slice(walk.at + 1)
+    kept = np.array(walk.points[: walk.at + 1], np.float32), np.array(walk.diam[: walk.at + 1], np.float32)
     internode = length - INITIAL_SEGMENT_UM - NODE_UM
     piece = made.myelin(None, walk.advance(internode, walk.last_within(INITIAL_SEGMENT_UM + internode)))
     end = made.node(piece, walk.advance(NODE_UM, max(walk.at, walk.final - 1)))
-    return replace(section, points_um=section.points_um[kept], diam_um=section.diam_um[kept]), end
+    return replace(section, points_um=kept[0], diam_um=kept[1]), end
 
 
 def _myelinate_section(section: Section, parent_end: tuple, terminal: bool, made: _Made) -> tuple:
@@ -160,8 +165,9 @@ class _Walk:
         return len(self.arc) - 1
 
     def last_within(self, arc_um: float) -> int:
-        """Index of the last point that is not farther along than this."""
-        return int(np.searchsorted(self.arc, arc_um, side="right")) - 1
+        """Index of the last point before the first one that lies farther along than this."""
+        beyond = np.array(self.arc) > arc_um
+        return int(beyond.argmax()) - 1 if beyond.any() else self.final
 
     def advance(self, length_um: float, last: int, straight_on: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Points and diameters of the next piece, which should be ``length_um`` long and reach about point ``last``."""
@@ -169,14 +175,14 @@ class _Walk:
         if excess >= POINT_TOLERANCE_UM:
             last -= 1
         if abs(excess) >= POINT_TOLERANCE_UM:
-            self._insert(last, length_um - (self.arc[last] - self.arc[first]), straight_on)
+            self.insert(last, length_um - (self.arc[last] - self.arc[first]), straight_on)
             last += 1
         self.at = last
         points = np.array(self.points[first : last + 1], dtype=np.float32)
         self.covered += float(np.linalg.norm(np.diff(points.astype(np.float64), axis=0), axis=1).sum())
         return points, np.array(self.diam[first : last + 1], dtype=np.float64)
 
-    def _insert(self, after: int, distance_um: float, straight_on: bool) -> None:
+    def insert(self, after: int, distance_um: float, straight_on: bool = False) -> None:
         """Insert a point at this distance from point ``after``, towards the next point or straight on.
 
         The distance is negative where the points before are already too long (first internode of one cell).
