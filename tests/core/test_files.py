@@ -1,4 +1,5 @@
 import pytest
+
 from tmsjax.core.errors import InputError
 from tmsjax.core.files import staged_folder
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib.colors import Normalize
+
 from tmsjax.viz.surface import View, draw_surface
 
 TETRAHEDRON = (

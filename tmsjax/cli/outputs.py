@@ -119,7 +119,7 @@ def figure(path: Path, options, head, coil, pose, target, field, meshes: dict, v
     pial = head.surfaces[f"{side}_pial"]
     vertices, faces = np.asarray(pial.vertices, np.float64), np.asarray(pial.faces)
     centres = vertices[faces].mean(axis=1)
-    magnitude = np.linalg.norm(np.asarray(field.at(centres.astype(np.float32))), axis=1)
+    magnitude = np.linalg.norm(np.asarray(field.at(centres.astype(np.float32), outside="nan")), axis=1)
     windings = np.asarray(coil.windings) @ np.asarray(pose.rotation).T + np.asarray(pose.centre)
     demo_figure(
         path,
