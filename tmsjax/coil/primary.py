@@ -39,15 +39,17 @@ def primary_field(
 
 def flux_density(coil: Coil, pose: CoilPose, points_mm: Float[Array, "p 3"]) -> Float[Array, "p 3"]:
     """B of a coil in tesla per A of current, world axes (p, 3), at world points (p, 3) mm (point dipoles)."""
-    positions, moments = place(coil, pose)
+    moments = coil.moments
+    offset = jnp.sum(moments * coil.positions, axis=1)
+    homogeneous = jnp.concatenate([coil.positions, jnp.ones_like(moments[:, :1])], axis=1)
 
-    def one(r):
-        d = r - positions
-        inverse = 1 / jnp.sqrt(jnp.sum(d * d, axis=1, keepdims=True))
-        along = jnp.sum(d * moments, axis=1, keepdims=True)
-        return jnp.sum(3 * d * along * inverse**5 - moments * inverse**3, axis=0)
+    def at(r):
+        inverse = _inverse_distance(coil.positions, r)
+        weight = 3 * (jnp.dot(r, moments.T, precision="highest") - offset) * inverse**5
+        pushed = jnp.dot(weight, homogeneous, precision="highest")
+        return r * pushed[:, 3:] - pushed[:, :3] - jnp.dot(inverse**3, moments, precision="highest")
 
-    return MU0_OVER_4PI * 1e9 * jax.lax.map(one, points_mm, batch_size=CHUNK)
+    return MU0_OVER_4PI * 1e9 * (chunked(at, to_coil_frame(pose, points_mm)) @ pose.rotation.T)
 
 
 @jax.custom_vjp
@@ -60,7 +62,7 @@ def vector_potential(
     mode costs about two forward evaluations (tables are recomputed, never stored).
     """
     table = jnp.concatenate([moments, jnp.cross(moments, positions)], axis=1)
-    return _chunked(partial(_forward_chunk, positions, table), points)
+    return chunked(partial(_forward_chunk, positions, table), points)
 
 
 def _inverse_distance(positions, points):
@@ -73,8 +75,8 @@ def _forward_chunk(positions, table, points):
     return jnp.cross(sums[:, :3], points) - sums[:, 3:]
 
 
-def _chunked(function, points, *others):
-    """Map ``function`` over chunks of rows; per-row outputs come back joined."""
+def chunked(function, points, *others):
+    """Map ``function`` over chunks of rows (p, 3) of all arguments; its (p, 3) outputs come back joined."""
     n = points.shape[0]
     if n <= CHUNK:
         return function(points, *others)
@@ -97,15 +99,21 @@ def _backward(saved, g):
     table = jnp.concatenate([moments, jnp.cross(moments, positions)], axis=1)
     dot = partial(jnp.dot, precision="highest")
 
+    def with_one(a):
+        return jnp.concatenate([a, jnp.ones_like(a[:, :1])], axis=1)
+
     def step(carry, rows):
         r, gr = rows
         inverse = _inverse_distance(positions, r)
         w = inverse**3
         rg = jnp.concatenate([jnp.cross(r, gr), -gr], axis=1)  # s = m . (d x g), d = r - q
         sw5 = 3 * w * inverse**2 * dot(rg, table.T)
-        at_points = jnp.cross(gr, dot(w, moments)) - (r * jnp.sum(sw5, 1)[:, None] - dot(sw5, positions))
+        # Every sum is a matrix product: jaxlib 0.10.2 miscompiles a product followed by a reduction (jax#39103).
+        pushed = dot(sw5, with_one(positions))
+        at_points = jnp.cross(gr, dot(w, moments)) - (r * pushed[:, 3:] - pushed[:, :3])
         weighted = dot(w.T, rg)  # sum_p w (r x g), -sum_p w g
-        pulled = dot(sw5.T, r) - positions * jnp.sum(sw5, 0)[:, None]
+        pulled = dot(sw5.T, with_one(r))
+        pulled = pulled[:, :3] - positions * pulled[:, 3:]
         return (carry[0] + weighted, carry[1] + pulled), at_points
 
     zeros = (jnp.zeros((len(positions), 6), points.dtype), jnp.zeros_like(positions))

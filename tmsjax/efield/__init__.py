@@ -1,5 +1,8 @@
 """The electric field that a coil induces in a head."""
 
+from tmsjax.efield.medium import conductivity
+from tmsjax.efield.solve import solve, solve_conductivity
+from tmsjax.efield.sphere import sphere_efield
 from tmsjax.efield.types import EField
 
-__all__ = ["EField"]
+__all__ = ["EField", "conductivity", "solve", "solve_conductivity", "sphere_efield"]

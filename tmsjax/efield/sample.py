@@ -1,0 +1,89 @@
+"""Fields at arbitrary points: trilinear within tissue, differentiable in the points and in the field."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from tmsjax.core.errors import InputError
+from tmsjax.efield.types import EField
+
+
+def inside(field: EField, points_mm: Float[Array, "p 3"]) -> Bool[Array, "p"]:  # noqa: UP037
+    """(p,) True where a point (p, 3) mm lies in the conductor: its nearest voxel holds tissue."""
+    return _inside(field.mask, field.affine, points_mm)
+
+
+def sample(field: EField, points_mm: Float[Array, "p 3"], outside: str = "raise") -> Float[Array, "p 3"]:
+    """E (p, 3) at points (p, 3) mm: trilinear over the tissue voxels among the 8 neighbours, weights normalised.
+
+    Air has no E-field, so air voxels carry no weight and the field is continued flat over the last half voxel.
+    ``outside`` says what happens where ``inside`` is False: "raise" an InputError, or "nan" in those rows (always NaN
+    under tracing, where nothing can be raised).
+    """
+    if outside not in ("raise", "nan"):
+        raise InputError("unknown treatment of points outside", got=outside, expected='"raise" or "nan"')
+    values, valid = _sample(field.values, field.mask, field.affine, points_mm)
+    if not any(isinstance(a, jax.core.Tracer) for a in (values, valid)):
+        _check(values, valid, points_mm, outside)
+    return values
+
+
+def _check(values: Array, valid: Array, points_mm: Array, outside: str) -> None:
+    if outside == "raise" and not bool(valid.all()):
+        first = points_mm[jnp.argmin(valid)]
+        raise InputError(
+            "points lie outside the conductor, where there is no E-field",
+            got=f"{int((~valid).sum())} of {len(valid)} points, the first at {[round(float(x), 1) for x in first]} mm",
+            expected="points in tissue, in RAS+ mm of the head",
+            mend='drop those where field.inside(points) is False, or ask for NaN: field.at(points, outside="nan")',
+        )
+    bad = valid & ~jnp.isfinite(values).all(axis=1)
+    if bool(bad.any()):
+        raise InputError(
+            "the E-field is not finite",
+            got=f"NaN or inf at {int(bad.sum())} of {len(valid)} points",
+            expected="finite values wherever mask is True",
+            mend="look at field.status and at the conductivities it was solved with",
+        )
+
+
+def _to_voxels(affine: Array, points_mm: Array) -> Array:
+    affine = jnp.asarray(affine, points_mm.dtype)
+    inverse = jnp.linalg.inv(affine[:3, :3])
+    return (points_mm - affine[:3, 3]) @ inverse.T
+
+
+def _lookup(mask: Array, index: Array) -> tuple[Array, Array]:
+    """Flat index of voxels (p, 3), and whether they are in the grid and hold tissue."""
+    shape = jnp.asarray(mask.shape)
+    in_grid = jnp.all((index >= 0) & (index < shape), axis=1)
+    clipped = jnp.clip(index, 0, shape - 1)
+    flat = (clipped[:, 0] * mask.shape[1] + clipped[:, 1]) * mask.shape[2] + clipped[:, 2]
+    return flat, in_grid & mask.reshape(-1)[flat]
+
+
+@jax.jit
+def _inside(mask: Array, affine: Array, points_mm: Array) -> Array:
+    return _lookup(mask, jnp.round(_to_voxels(affine, points_mm)).astype(jnp.int32))[1]
+
+
+@jax.jit
+def _sample(values: Array, mask: Array, affine: Array, points_mm: Array) -> tuple[Array, Array]:
+    voxel = _to_voxels(affine, points_mm)
+    base = jnp.floor(jax.lax.stop_gradient(voxel))
+    fraction, base = voxel - base, base.astype(jnp.int32)
+    flat_values = values.reshape(-1, 3)
+    total, weight = jnp.zeros((len(voxel), 3), values.dtype), jnp.zeros(len(voxel), values.dtype)
+    for corner in product((0, 1), repeat=3):
+        corner = jnp.asarray(corner)
+        w = jnp.prod(jnp.where(corner == 1, fraction, 1 - fraction), axis=1)
+        flat, tissue = _lookup(mask, base + corner)
+        w = jnp.where(tissue, w, 0).astype(values.dtype)
+        total, weight = total + w[:, None] * flat_values[flat], weight + w
+    valid = _lookup(mask, jnp.round(voxel).astype(jnp.int32))[1]
+    safe = jnp.where(valid, weight, 1)[:, None]
+    return jnp.where(valid[:, None], total / safe, jnp.nan), valid
