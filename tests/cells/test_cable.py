@@ -7,7 +7,7 @@ from tmsjax import cells
 from tmsjax.cells.mechanism_library import MECHANISMS
 
 CLONES = [f"{kind}_{k}" for kind in ("L23_PC_cADpyr229", "L4_LBC_cACint209", "L5_TTPC2_cADpyr232") for k in range(1, 6)]
-VARIANTS = [(c, v) for c in CLONES for v in (("rax0", "rax2") if c.startswith("L5") else ("rax0",))]
+VARIANTS = [(c, "rax2" if c.startswith("L5") else "rax0") for c in CLONES] + [("L5_TTPC2_cADpyr232_1", "rax0")]
 FIRST = [(c, v) for c, v in VARIANTS if c.endswith("_1")]
 
 
