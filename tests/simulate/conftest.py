@@ -30,12 +30,9 @@ def small_cell() -> Cell:
         heading = np.array(heading) / np.linalg.norm(heading)
         parent, here = 1, np.array([0.0, 0.0, -60.0])
         for _ in range(6):
-            for kind, region, length, diam, nseg in (
-                ("Myelin", "myelin", 100.0, 1.6, 5),
-                ("Node", "node", 1.0, 1.0, 1),
-            ):
+            for kind, length, diam, nseg in (("Myelin", 100.0, 1.6, 5), ("Node", 1.0, 1.0, 1)):
                 there = here + length * heading
                 name = f"{kind}[{len(sections)}]"
-                sections.append(_straight(name, region, parent, 1.0, here, there, diam, nseg))
+                sections.append(_straight(name, kind.lower(), parent, 1.0, here, there, diam, nseg))
                 parent, here = len(sections) - 1, there
     return Cell(name="small", biophysics="L23_PC", sections=tuple(sections))

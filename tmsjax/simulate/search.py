@@ -37,11 +37,11 @@ _SENTENCES = {
 class Search:
     """How to search, with amplitudes in V/m at the soma.
 
-    The bracket grows from the guess by ``step``, ``step**2``, ``step**4``, ... up to doubling (or ``step`` itself, if
-    that is more), and is then divided at ``split`` until high - low is at most ``tolerance * low`` or, if ``absolute_v_per_m`` is given, at most that. Both ends are tested
-    amplitudes; ``high`` is reported. A run that fires ends early and costs a fifth, so that the cheapest split lies
-    above the middle. The published search (Aberra et al. 2020) is ``Search(absolute_v_per_m=0.05, split=0.5)`` from
-    100 V/m.
+    The bracket grows from the guess by ``step``, ``step**2``, ``step**4``, ... up to doubling (or ``step`` itself,
+    if that is more), and is then divided at ``split`` until high - low is at most ``tolerance * low`` or, if
+    ``absolute_v_per_m`` is given, at most that. Both ends are tested amplitudes; ``high`` is reported. A run that
+    fires ends early and costs a fifth, so that the cheapest split lies above the middle. The published search
+    (Aberra et al. 2020) is ``Search(absolute_v_per_m=0.05, split=0.5)`` from 100 V/m.
     """
 
     tolerance: float = 0.005

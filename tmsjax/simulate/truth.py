@@ -24,13 +24,13 @@ GUESSED_STEP = 1.1
 
 def thresholds(
     cell: Cell,
-    fields: Float[ndarray, "..."],
+    fields: Float[ndarray, ...],
     pulse: str | PathLike | Pulse = "monophasic",
     engine: str = "neuron",
     *,
     tolerance: float = 0.005,
     absolute_v_per_m: float | None = None,
-    guess: Float[ndarray, "..."] | float | None = None,
+    guess: Float[ndarray, ...] | float | None = None,
     highest_v_per_m: float = 5000.0,
     initiation: bool = True,
     workers: int | None = None,
@@ -44,7 +44,8 @@ def thresholds(
         pulse: a name, the path of a recording, or a Pulse.
         engine: "neuron".
         tolerance: the relative width of the last bracket; its firing end is the threshold.
-        absolute_v_per_m: its absolute width instead (V/m at the soma); the published thresholds used 0.05.
+        absolute_v_per_m: its absolute width instead (V/m at the soma), by halving: with 0.05 and no guess this is the
+            published search.
         guess: thresholds (V/m at the soma) to search from: within 10 % they save a third of the runs.
         highest_v_per_m: largest |E| at the soma to try.
         initiation: whether to find the first compartment to fire too (about two runs more).
@@ -62,6 +63,7 @@ def thresholds(
         tolerance=tolerance,
         absolute_v_per_m=absolute_v_per_m,
         step=2.0 if guess is None else GUESSED_STEP,
+        split=Search.split if absolute_v_per_m is None else 0.5,
         highest_v_per_m=highest_v_per_m,
     ).checked()
     pulse = as_pulse(pulse)
@@ -73,7 +75,7 @@ def thresholds(
 
 def uniform_thresholds(
     cell: Cell,
-    directions: Float[ndarray, "..."],
+    directions: Float[ndarray, ...],
     pulse: str | PathLike | Pulse = "monophasic",
     engine: str = "neuron",
     **options,
@@ -99,8 +101,8 @@ def uniform_thresholds(
 
 def fires(
     cell: Cell,
-    fields: Float[ndarray, "..."],
-    amplitudes: Float[ndarray, "..."],
+    fields: Float[ndarray, ...],
+    amplitudes: Float[ndarray, ...],
     pulse: str | PathLike | Pulse = "monophasic",
     engine: str = "neuron",
     *,
@@ -164,7 +166,7 @@ def checked_fields(cell: Cell, fields: ndarray) -> tuple[ndarray, " ndarray"]:
     return fields, size
 
 
-def checked_guesses(k: int, guess: Float[ndarray, "..."] | float | None) -> Float[ndarray, " k"]:
+def checked_guesses(k: int, guess: Float[ndarray, ...] | float | None) -> Float[ndarray, " k"]:
     """Where each of k searches begins (V/m at the soma)."""
     guesses = np.asarray(GUESS_V_PER_M if guess is None else guess, float)
     if (
