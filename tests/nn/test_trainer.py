@@ -32,6 +32,16 @@ def test_recovers_a_linear_model():
     assert result.history["validation"][result.best_epoch] == min(result.history["validation"])
 
 
+def test_validation_loss_is_the_mean_over_all_examples():
+    many = rng.normal(size=(3001, 3)).astype(np.float32)
+    still = dataclasses.replace(SPEC, epochs=1, learning_rate=0.0)
+    result = nn.fit(loss, {"w": jnp.ones(3)}, TRAIN, (many, many @ TRUE), still, KEY)
+    expected = np.mean((many @ np.ones(3) - many @ TRUE) ** 2)
+    assert result.history["validation"][0] == pytest.approx(expected, rel=1e-5)
+    first = np.mean((X[:320] @ np.ones(3) - Y[:320]) ** 2)
+    assert result.history["train"][0] == pytest.approx(first, rel=1e-5)
+
+
 def test_same_key_same_bits_other_key_other_bits():
     spec = dataclasses.replace(SPEC, epochs=3)
     a, b = (nn.fit(loss, START, TRAIN, VALIDATION, spec, KEY) for _ in range(2))

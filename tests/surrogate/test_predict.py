@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from synthetic_thresholds import fields, hidden_functionals, thresholds
 
 from tmsjax.core.errors import InputError
-from tmsjax.surrogate import SurrogateSpec, evaluate
+from tmsjax.surrogate import SurrogateSpec, evaluate, features
 
 PATCHES = fields(40, seed=7)
 
@@ -64,6 +64,41 @@ def test_jit_vmap_and_chunks_agree(model):
         np.testing.assert_allclose(model.predict(PATCHES, chunk=chunk), plain, rtol=1e-5)
         np.testing.assert_allclose(jax.jit(lambda p, c=chunk: model.predict(p, chunk=c))(PATCHES), plain, rtol=1e-5)
     assert model.predict(PATCHES[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 512, 3000])
+def test_batches_of_any_size_against_float64(model, count):
+    """By the formulas in numpy, whatever the compiler makes of a batch (XLA 0.10.2 breaks some fused reductions)."""
+    patches = fields(count, seed=count)
+    centre = np.linalg.norm(patches[:, 4, 4, 4].astype(np.float64), axis=-1)
+    unit = patches.astype(np.float64) / centre[:, None, None, None, None]
+    each = []
+    for i, degree in enumerate(model.spec.model.degrees):
+        member = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), model.variables[f"member_{i}"])
+        fit = np.einsum("xyzf,bxyzc->bfc", features.basis(9, degree) / 729, unit, optimize=True)
+        drive = np.maximum(fit.reshape(count, -1) @ member["kernel"].T, 0)
+        q = np.exp(member["log_sharpness"])
+        each.append(drive.max(1) * np.sum((drive / drive.max(1, keepdims=True)) ** q, 1) ** (1 / q))
+    expected = 1 / np.median(each, 0)
+    fit = np.einsum("xyzf,bxyzc->bfc", features.basis(9, model.domain.degree) / 729, unit, optimize=True)
+    white = (fit.reshape(count, -1)[:, 3:] - np.asarray(model.domain.mean)) @ np.asarray(model.domain.whitener).T
+    distance = np.linalg.norm(white, axis=1) / np.sqrt(white.shape[1])
+    sure = np.abs(distance / float(model.domain.limit) - 1) > 1e-3
+    for chunk in (None, 5000):
+        np.testing.assert_allclose(model.predict(patches, chunk=chunk), expected, rtol=1e-5)
+        np.testing.assert_allclose(model.scale(patches, chunk=chunk), expected / centre, rtol=1e-5)
+        traced = jax.jit(lambda p, c=chunk: (model.predict(p, chunk=c), model.in_domain(p, chunk=c)))(patches)
+        np.testing.assert_allclose(traced[0], expected, rtol=1e-5)
+        for inside in (traced[1], model.in_domain(patches, chunk=chunk)):
+            np.testing.assert_array_equal(np.asarray(inside)[sure], (distance <= float(model.domain.limit))[sure])
+
+
+def test_gradients_of_a_batch_are_those_of_its_rows(model):
+    patches = jnp.asarray(fields(200, seed=9))
+    gradient = jax.jit(jax.grad(lambda p: jnp.log(model.scale(p)).sum()))
+    batch = gradient(patches)
+    single = jnp.concatenate([gradient(patches[i : i + 1]) for i in range(0, 200, 20)])
+    np.testing.assert_allclose(batch[::20], single, atol=1e-3 * float(jnp.abs(single).max()))
 
 
 def test_a_memory_map_streams_through(model, tmp_path):

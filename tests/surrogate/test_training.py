@@ -10,6 +10,7 @@ from synthetic_thresholds import QUICK, fields, hidden_functionals, thresholds
 from tmsjax.core.errors import InputError
 from tmsjax.surrogate import SupportSpec, train
 from tmsjax.surrogate.split import split
+from tmsjax.surrogate.train import coefficients_of
 
 FEW = fields(300, seed=1)
 TRUTH = thresholds(FEW, hidden_functionals())
@@ -46,16 +47,14 @@ def test_the_logsumexp_form_learns_too(spec):
 
 
 def test_the_seed_settles_everything(spec):
-    a, b, c = (train(FEW, TRUTH, small(spec), seed, candidates=(), training=SHORT)[0] for seed in (5, 5, 6))
-    bits = [np.asarray(jax.tree.leaves(m.variables)[0]).tobytes() for m in (a, b, c)]
+    brief = dataclasses.replace(SHORT, epochs=1)
+    models = [train(FEW, TRUTH, small(spec), seed, candidates=(), training=brief)[0] for seed in (5, 5, 6)]
+    bits = [b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(m)) for m in models]
     assert bits[0] == bits[1] != bits[2]
-    np.testing.assert_array_equal(a.predict(FEW), b.predict(FEW))
 
 
-def test_the_scale_of_the_training_patches_does_not_matter(spec):
-    a, _ = train(FEW, TRUTH, small(spec), 5, candidates=(), training=SHORT)
-    b, _ = train(FEW * np.float32(2.0**20), TRUTH, small(spec), 5, candidates=(), training=SHORT)
-    np.testing.assert_array_equal(a.predict(FEW), b.predict(FEW))
+def test_the_scale_of_the_training_patches_does_not_matter():
+    np.testing.assert_array_equal(coefficients_of(FEW * np.float32(2.0**20), 4), coefficients_of(FEW, 4))
 
 
 def test_candidates_are_chosen_on_validation_rows(spec):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -36,7 +37,8 @@ class Domain:
     def distance(self, patch: features.Patch) -> Float[Array, ""]:
         """``|L^-1 (c - mean)| / sqrt(number of c)`` of one normalised patch; about 1 for a typical training patch."""
         c = features.coefficients(patch, self.degree)[3:]
-        return jnp.linalg.norm(self.whitener @ (c - self.mean)) / np.sqrt(len(c))
+        white = jnp.matmul(self.whitener, c - self.mean, precision=jax.lax.Precision.HIGHEST)
+        return jnp.linalg.norm(white) / np.sqrt(len(c))
 
     def contains(self, patch: features.Patch) -> Bool[Array, ""]:
         """Whether one normalised patch is inside; False where its samples are not finite."""
