@@ -27,31 +27,30 @@ GUESSES: dict[str, Circuit] = {
 }
 
 
-def fit(guess: Circuit, time_ms: np.ndarray, waveform: np.ndarray) -> tuple[Circuit, float]:
-    """Least squares over the logarithms of the circuit's numbers and a gain; returns the circuit and the gain."""
+def fit(guess: Circuit, time_ms: np.ndarray, waveform: np.ndarray) -> tuple[Circuit, np.ndarray]:
+    """Least squares over the logarithms of the circuit's numbers, both pulses at unit peak; the pulse and its error."""
     names = [f.name for f in dataclasses.fields(guess) if f.name != "half_periods"]
-    first = np.log([*(getattr(guess, name) for name in names), 1.0])
+    first = np.log([getattr(guess, name) for name in names])
 
     def residual(x: np.ndarray) -> np.ndarray:
-        *numbers, gain = np.exp(x)
-        circuit = dataclasses.replace(guess, **dict(zip(names, numbers, strict=True)))
-        return gain * coil_voltage(circuit, time_ms) - waveform
+        circuit = dataclasses.replace(guess, **dict(zip(names, map(float, np.exp(x)), strict=True)))
+        voltage = coil_voltage(circuit, time_ms)
+        return voltage / np.abs(voltage).max() - waveform
 
     solution = least_squares(residual, first, x_scale="jac", max_nfev=2000)
-    *numbers, gain = np.exp(solution.x)
-    return dataclasses.replace(guess, **dict(zip(names, map(float, numbers), strict=True))), float(gain)
+    circuit = dataclasses.replace(guess, **dict(zip(names, map(float, np.exp(solution.x)), strict=True)))
+    return circuit, 100 * solution.fun
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     for name, guess in GUESSES.items():
-        pulse = recorded(parser.parse_args().folder / f"waveform_magprox100_{name}_5MHz.csv", normalise=False)
-        circuit, gain = fit(guess, pulse.time_ms, pulse.waveform)
-        error = 100 * (gain * coil_voltage(circuit, pulse.time_ms) - pulse.waveform)
+        pulse = recorded(parser.parse_args().folder / f"waveform_magprox100_{name}_5MHz.csv")
+        circuit, error = fit(guess, pulse.time_ms, pulse.waveform)
         worst = pulse.time_ms[np.abs(error).argmax()]
         rms, largest = np.sqrt(np.mean(error**2)), np.abs(error).max()
-        print(f"{name}: gain {gain:.5f}, rms {rms:.2f} %, max {largest:.1f} % at {worst:.4f} ms\n    {circuit}")
+        print(f"{name}: rms {rms:.2f} %, max {largest:.1f} % at {worst:.4f} ms\n    {circuit}")
 
 
 if __name__ == "__main__":

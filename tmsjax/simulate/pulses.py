@@ -20,9 +20,9 @@ from tmsjax.simulate.circuits import Circuit, Monophasic, Switched, coil_voltage
 
 # Fitted to the recorded pulses; errors in % of the peak over the 0.74 ms recording.
 MAGPRO_X100: dict[str, Circuit] = {
-    "monophasic": Monophasic(1.0360, 425.023, 4.3328, 0.060511, 2.723e-4, 1.1244e-3),
-    "biphasic": Switched(2, 1.7530, 427.028, 1.6141e-3, 3.4466e-3, 5.914e-4, 8.256e-4),
-    "halfsine": Switched(1, 1.5063, 428.556, 1.9766e-3, 3.2556e-3, 4.713e-4, 1.1023e-3),
+    "monophasic": Monophasic(1.5102, 417.975, 3.9186, 0.056205, 2.789e-4, 1.1243e-3),
+    "biphasic": Switched(2, 1.7689, 427.032, 1.6089e-3, 3.4452e-3, 5.896e-4, 8.281e-4),
+    "halfsine": Switched(1, 1.5897, 428.564, 1.9652e-3, 3.2342e-3, 4.717e-4, 1.1045e-3),
 }
 SAMPLE_MS = 2e-4  # 5 MHz, as the recordings
 DURATION_MS = 1.0
