@@ -19,9 +19,9 @@ from tmsjax.core.errors import InputError
 from tmsjax.simulate.circuits import Circuit, Monophasic, Switched, coil_voltage
 
 # Fitted to the recorded pulses, both at unit peak (benchmarks/fit_pulses.py). Errors over the 0.74 ms recording in % of
-# the peak, rms and largest (within 2 us of a switching): monophasic 0.63, 8.3; biphasic 0.99, 16.0; half-sine 0.76, 9.9.
-# Uniform-field thresholds against those of the recording (L2/3 and L5 clone 1 of Aberra et al. 2020, 7 directions each):
-# monophasic -0.5 to -0.7 %, biphasic -0.9 to +0.3 %, half-sine -2.0 to +0.3 %.
+# the peak, rms and largest (within 2 us of a switching): monophasic 0.63, 8.3; biphasic 0.99, 16.0; half-sine 0.76,
+# 9.9. Uniform-field thresholds against those of the recording (L2/3 and L5 clone 1 of Aberra et al. 2020, 7 directions
+# each): monophasic -0.5 to -0.7 %, biphasic -0.9 to +0.3 %, half-sine -2.0 to +0.3 %.
 MAGPRO_X100: dict[str, Circuit] = {
     "monophasic": Monophasic(1.5102, 417.975, 3.9186, 0.056205, 2.789e-4, 1.1243e-3),
     "biphasic": Switched(2, 1.7689, 427.032, 1.6089e-3, 3.4452e-3, 5.896e-4, 8.281e-4),
