@@ -92,7 +92,7 @@ def coil_voltage(circuit: Circuit, time_ms: Float[ndarray, " t"], lagged: bool =
         offset = carried - follow.sum().real if lagged else 0.0
 
         def value(t, start=start, rates=rates, follow=follow, offset=offset):
-            own = (np.exp(np.multiply.outer(t - start, rates)) @ follow).real
+            own = np.real(np.exp(np.multiply.outer(t - start, rates)) @ follow)
             return own + offset * np.exp(-(t - start) / circuit.lag_ms)
 
         inside = (time >= start) & (time < end)
