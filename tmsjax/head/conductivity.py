@@ -22,8 +22,9 @@ Mean = Literal["arithmetic", "geometric"]
 INSIDE_OUT = (WHITE, GREY, CSF, SKULL, SCALP)
 """Each tissue lies around those before it; the boundary of each cumulated set is reconstructed by itself."""
 
-SMOOTHING_VOXELS = 0.8
-"""Standard deviation of the smoothing: the best of 0.4 to 1.0 on spheres of 22 to 92 mm and shells of 1 to 3 voxels."""
+SMOOTHING_VOXELS = 1.4
+"""Standard deviation s of the smoothing by 2 G_s - G_s G_s, which unlike G_s keeps gentle curvature. Tried on spheres
+of 5 to 92 mm and shells of 1 to 3 voxels: less leaves voxel steps, more erodes gyri."""
 
 SUBSAMPLES = 4
 CHUNK = 100_000
@@ -113,7 +114,7 @@ def _share_of_set(inside: np.ndarray) -> np.ndarray:
     """Share of each voxel that lies in the set, from its indicator."""
     padded = np.pad(inside, 2, mode="edge")
     edge, thin = _boundary(padded)
-    level = ndimage.gaussian_filter(padded.astype(np.float32), SMOOTHING_VOXELS, mode="nearest", radius=2)
+    level = _smooth(padded.astype(np.float32))
     np.copyto(level, padded, where=thin)
     share = inside.astype(np.float32)
     where = np.flatnonzero(edge)
@@ -128,6 +129,11 @@ def _share_of_set(inside: np.ndarray) -> np.ndarray:
     i, j, k = (axis - 2 for axis in np.unravel_index(where, padded.shape))
     share[i, j, k] = found
     return share
+
+
+def _smooth(indicator: np.ndarray) -> np.ndarray:
+    once = ndimage.gaussian_filter(indicator, SMOOTHING_VOXELS, mode="nearest", truncate=3)
+    return 2 * once - ndimage.gaussian_filter(once, SMOOTHING_VOXELS, mode="nearest", truncate=3)
 
 
 def _boundary(padded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
