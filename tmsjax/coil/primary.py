@@ -9,15 +9,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tmsjax.coil.types import Coil, CoilPose
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.units import DIPOLE_A, MU0_OVER_4PI
 
 CHUNK = 1024
 """Points evaluated at once: a chunk's point-by-dipole table stays in cache."""
 
 
-def to_coil_frame(pose: CoilPose, points_mm: Float[Array, "p 3"]) -> Float[Array, "p 3"]:
+def to_coil_frame(pose: CoilPose, points_mm: ArrayLike) -> Float[Array, "p 3"]:
     """World points (p, 3) mm in the frame of a coil at ``pose``, so that float32 coordinates are small."""
-    return (points_mm - pose.centre) @ pose.rotation
+    return (jnp.asarray(points_mm, float) - pose.centre) @ pose.rotation
 
 
 def place(coil: Coil, pose: CoilPose) -> tuple[Float[Array, "d 3"], Float[Array, "d 3"]]:
@@ -26,7 +27,7 @@ def place(coil: Coil, pose: CoilPose) -> tuple[Float[Array, "d 3"], Float[Array,
 
 
 def primary_field(
-    coil: Coil, pose: CoilPose, points_mm: Float[Array, "p 3"], didt: float | Float[Array, ""] = 1.0
+    coil: Coil, pose: CoilPose, points_mm: ArrayLike, didt: float | Float[Array, ""] = 1.0
 ) -> Float[Array, "p 3"]:
     """Primary electric field -dA/dt of a coil in V/m, world axes (p, 3), at world points (p, 3) mm.
 
@@ -37,7 +38,7 @@ def primary_field(
     return (-DIPOLE_A * didt) * (local @ pose.rotation.T)
 
 
-def flux_density(coil: Coil, pose: CoilPose, points_mm: Float[Array, "p 3"]) -> Float[Array, "p 3"]:
+def flux_density(coil: Coil, pose: CoilPose, points_mm: ArrayLike) -> Float[Array, "p 3"]:
     """B of a coil in tesla per A of current, world axes (p, 3), at world points (p, 3) mm (point dipoles)."""
     moments = coil.moments
     offset = jnp.sum(moments * coil.positions, axis=1)

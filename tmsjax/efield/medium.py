@@ -30,13 +30,13 @@ def conductivity(
     labels, affine = np.asarray(head.labels), np.asarray(head.affine, float)
     if coarsen < 1 or int(coarsen) != coarsen:
         raise InputError("coarsen must be a whole number", got=coarsen, expected="1, 2, 3, ...")
-    sigma = jnp.zeros(labels.shape, jnp.float32)
+    sigma = jnp.zeros(labels.shape)
     for label, share in _tissues(labels, partial_volume):
         if label not in head.conductivity:
             raise InputError(
                 "a label has no conductivity", got=f"label {label}", expected="S/m for every label but air"
             )
-        sigma = sigma + jnp.asarray(head.conductivity[label], jnp.float32) * (jnp.asarray(share) / np.float32(STEPS))
+        sigma = sigma + jnp.asarray(head.conductivity[label], float) * (jnp.asarray(share, float) / STEPS)
     mask = labels > 0
     if coarsen == 1:
         return sigma, mask, affine

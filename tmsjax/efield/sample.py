@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 from tmsjax.efield.types import EField
 
 
-def inside(field: EField, points_mm: Float[Array, "p 3"]) -> Bool[Array, "p"]:  # noqa: UP037
+def inside(field: EField, points_mm: ArrayLike) -> Bool[Array, "p"]:  # noqa: UP037
     """(p,) True where a point (p, 3) mm lies in the conductor: its nearest voxel holds tissue."""
-    return _inside(field.mask, field.affine, points_mm)
+    return _inside(field.mask, field.affine, _points(points_mm))
 
 
-def sample(field: EField, points_mm: Float[Array, "p 3"], outside: str = "raise") -> Float[Array, "p 3"]:
+def sample(field: EField, points_mm: ArrayLike, outside: str = "raise") -> Float[Array, "p 3"]:
     """E (p, 3) at points (p, 3) mm: trilinear over the tissue voxels among the 8 neighbours, weights normalised.
 
     Air has no E-field, so air voxels carry no weight and the field is continued flat over the last half voxel.
@@ -26,6 +27,7 @@ def sample(field: EField, points_mm: Float[Array, "p 3"], outside: str = "raise"
     """
     if outside not in ("raise", "nan"):
         raise InputError("unknown treatment of points outside", got=outside, expected='"raise" or "nan"')
+    points_mm = _points(points_mm)
     values, valid = _sample(field.values, field.mask, field.affine, points_mm)
     if not any(isinstance(a, jax.core.Tracer) for a in (values, valid)):
         _check(values, valid, points_mm, outside)
@@ -49,6 +51,13 @@ def _check(values: Array, valid: Array, points_mm: Array, outside: str) -> None:
             expected="finite values wherever mask is True",
             mend="look at field.status and at the conductivities it was solved with",
         )
+
+
+def _points(points_mm: ArrayLike) -> Array:
+    points = jnp.asarray(points_mm, float)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise InputError("points have the wrong shape", got=points.shape, expected="(p, 3) in RAS+ mm")
+    return points
 
 
 def _to_voxels(affine: Array, points_mm: Array) -> Array:

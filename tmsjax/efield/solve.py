@@ -74,10 +74,6 @@ def solve(
         InputError: a pose that is not rigid, a coil inside the head, NaN or conductivities that are not positive,
             a tolerance below the floor, a head without tissue.
     """
-    if not tolerance >= TOLERANCE_FLOOR:
-        raise InputError(
-            "tolerance is below what float32 reaches", got=tolerance, expected=f"at least {TOLERANCE_FLOOR}"
-        )
     _check_inputs(head, coil, pose, didt)
     sigma, mask, affine = conductivity(head, partial_volume=partial_volume, coarsen=coarsen)
     return solve_conductivity(sigma, mask, affine, coil, pose, didt, tolerance=tolerance)
@@ -97,22 +93,25 @@ def solve_conductivity(
 
     Raises InputError for NaN, negative or all-zero conductivity.
     """
-    sigma = jnp.asarray(sigma, jnp.float32)
+    floor = TOLERANCE_FLOOR if jnp.zeros(()).dtype == jnp.float32 else 0.0
+    if not tolerance >= floor:
+        raise InputError("tolerance is below what float32 reaches", got=tolerance, expected=f"at least {floor}")
+    sigma = jnp.asarray(sigma, float)  # float32 unless a test has switched float64 on
     check_conductivity(sigma)
     affine, spacing = check_voxel_affine(affine)
     # A partial volume reaches at most one voxel beyond the labels.
     extent = (mask | (np.asarray(sigma) > 0)) if _concrete(sigma) else binary_dilation(mask, np.ones((3, 3, 3)))
     grid = plan(extent, spacing)
     nodes, index = _conducting_nodes(extent, affine, grid)
-    axes = jnp.asarray(affine[:3, :3] / spacing, jnp.float32)
+    axes = jnp.asarray(affine[:3, :3] / spacing, float)
     values, residual, iterations = _solve(
-        _fit(sigma, grid), coil, pose, jnp.asarray(didt, jnp.float32), nodes, index, axes, grid, tolerance
+        _fit(sigma, grid), coil, pose, jnp.asarray(didt, float), nodes, index, axes, grid, tolerance
     )
     box = tuple(slice(s, s + n) for s, n in zip(grid.start, grid.size, strict=True))
     whole = jnp.zeros((*mask.shape, 3), values.dtype)
     crop = tuple(slice(0, n) for n in grid.size)
     values = whole.at[box].set(values[crop] * jnp.asarray(mask[box])[..., None])
-    return EField(values, jnp.asarray(mask), jnp.asarray(affine, jnp.float32), residual, iterations, tolerance)
+    return EField(values, jnp.asarray(mask), jnp.asarray(affine, float), residual, iterations, tolerance)
 
 
 def plan(extent: np.ndarray, spacing: np.ndarray) -> Grid:
@@ -139,7 +138,7 @@ def _conducting_nodes(extent: np.ndarray, affine: np.ndarray, grid: Grid) -> tup
     flat = np.flatnonzero(node)
     corner = np.stack(np.unravel_index(flat, node.shape), 1) + np.asarray(grid.start) - 0.5
     points = corner @ affine[:3, :3].T + affine[:3, 3]
-    return jnp.asarray(points, jnp.float32), jnp.asarray(flat, jnp.int32)
+    return jnp.asarray(points, float), jnp.asarray(flat, jnp.int32)
 
 
 def _fit(sigma: Array, grid: Grid) -> Array:

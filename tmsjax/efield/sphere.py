@@ -22,13 +22,11 @@ def sphere_efield(
     """E-field (p, 3) in V/m that a coil induces in a spherically symmetric conductor centred at ``centre_mm``.
 
     It depends neither on the conductivities nor on the radii, as long as the points (p, 3) mm lie inside and the coil
-    outside. Float64 if the points are. ``didt`` in A/us.
+    outside. Float64 where JAX has it enabled. ``didt`` in A/us.
     """
-    positions, moments = place(coil, pose)
-    centre = jnp.asarray(centre_mm, points_mm.dtype)
-    return didt * dipoles_in_sphere(
-        positions.astype(points_mm.dtype) - centre, moments.astype(points_mm.dtype), points_mm - centre
-    )
+    points, centre = jnp.asarray(points_mm, float), jnp.asarray(centre_mm, float)
+    positions, moments = (a.astype(points.dtype) for a in place(coil, pose))
+    return didt * dipoles_in_sphere(positions - centre, moments, points - centre)
 
 
 def dipoles_in_sphere(

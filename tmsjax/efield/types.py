@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxtyping import Array, Bool, Float
 
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.pytree import pytree
 
 
@@ -32,13 +33,13 @@ class EField:
             return "converged"
         return f"not converged: residual {float(self.residual):.1e} above {self.tolerance:.1e}"
 
-    def at(self, points_mm: Float[Array, "p 3"]) -> Float[Array, "p 3"]:
-        """E at points (p, 3) mm by trilinear interpolation within tissue; NaN where ``inside`` is False."""
+    def at(self, points_mm: ArrayLike, outside: str = "raise") -> Float[Array, "p 3"]:
+        """E (p, 3) at points (p, 3) mm: trilinear within tissue, differentiable; see ``sample`` for ``outside``."""
         from tmsjax.efield.sample import sample
 
-        return sample(self, points_mm)
+        return sample(self, points_mm, outside)
 
-    def inside(self, points_mm: Float[Array, "p 3"]) -> Bool[Array, "p"]:  # noqa: UP037
+    def inside(self, points_mm: ArrayLike) -> Bool[Array, "p"]:  # noqa: UP037
         """(p,) True where a point lies in the conductor: its nearest voxel holds tissue."""
         from tmsjax.efield.sample import inside
 

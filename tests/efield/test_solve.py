@@ -1,0 +1,243 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.efield.conftest import layered_sphere, pose_over
+from tmsjax import efield
+from tmsjax import head as heads
+from tmsjax.coil import Coil, CoilPose, from_dipoles
+from tmsjax.core.errors import InputError
+from tmsjax.core.pytree import pytree
+from tmsjax.efield.solve import solve_conductivity
+
+
+def relative(a, b):
+    a, b = np.asarray(a), np.asarray(b)
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def test_result_says_how_it_was_reached(field, head):
+    assert field.status == "converged"
+    assert 0 < float(field.residual) <= 1e-4
+    assert 0 < int(field.iterations) < 30
+    assert field.values.shape == (*head.labels.shape, 3)
+    assert field.values.dtype == jnp.float32
+    assert (np.asarray(field.mask) == (head.labels > 0)).all()
+    assert (np.asarray(field.values)[~np.asarray(field.mask)] == 0).all()
+
+
+def test_twice_the_didt_is_twice_the_field(head, coil, pose, field):
+    assert relative(efield.solve(head, coil, pose, didt=2.0).values, 2 * field.values) < 1e-5
+
+
+def test_reversed_current_reverses_the_field(head, coil, pose, field):
+    assert relative(efield.solve(head, coil, pose, didt=-1.0).values, -field.values) < 1e-5
+
+
+def test_no_current_no_field(head, coil, pose):
+    still = efield.solve(head, coil, pose, didt=0.0)
+    assert still.status == "converged"
+    assert (np.asarray(still.values) == 0).all()
+
+
+def test_currents_close(head, coil, pose):
+    """Current through any closed surface of edges is zero: the flux out of a box in a uniform conductor."""
+    labels = np.asarray(head.labels)
+    field = solve_conductivity(jnp.asarray(labels > 0, jnp.float32), labels > 0, head.affine, coil, pose)
+    e = np.asarray(field.values)
+    box = slice(8, 16)
+    net = sum(
+        float(np.moveaxis(e[..., a], a, 0)[s][box, box].sum()) * sign for a in range(3) for s, sign in ((16, 1), (8, -1))
+    )
+    gross = sum(float(np.abs(np.moveaxis(e[..., a], a, 0)[s][box, box]).sum()) for a in range(3) for s in (8, 16))
+    assert abs(net) < 2e-2 * gross
+
+
+def test_one_conductivity_scales_out(head, coil, pose, field):
+    scaled = dataclasses.replace(head, conductivity={k: 3 * v for k, v in head.conductivity.items()})
+    assert relative(efield.solve(scaled, coil, pose).values, field.values) < 5e-4
+
+
+def test_the_operator_is_that_of_the_present_conductivity(head, coil, pose, field):
+    """The trap: a solver that keeps the operator with the preconditioner ignores a changed conductivity."""
+    skull = dataclasses.replace(head, conductivity={**head.conductivity, 4: 1.654})
+    changed = efield.solve(skull, coil, pose)
+    assert relative(changed.values, field.values) > 0.05
+    # Every label the same is a homogeneous ball, whose field the labels must not influence.
+    same = dataclasses.replace(head, conductivity=dict.fromkeys(head.conductivity, 0.3))
+    mask = np.asarray(head.labels) > 0
+    sigma = efield.conductivity(same)[0]
+    assert relative(efield.solve(same, coil, pose).values, solve_conductivity(sigma, mask, head.affine, coil, pose).values) < 1e-6
+
+
+@pytest.mark.parametrize("voxel_mm", [4.0])
+def test_iterations_do_not_grow_with_resolution(voxel_mm, coil, pose, field):
+    fine = efield.solve(heads.from_labels(*layered_sphere(voxel_mm)), coil, pose)
+    assert fine.status == "converged"
+    assert int(fine.iterations) <= int(field.iterations) + 5
+
+
+def test_a_rotated_grid_gives_the_same_field(head, coil, pose, field, brain_points):
+    """The voxel axes are not the world's: same anatomy on a grid turned by 90 degrees about z."""
+    turn = np.eye(4)
+    turn[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    turned = heads.from_labels(np.asarray(head.labels), turn @ np.asarray(head.affine))
+    assert relative(efield.solve(turned, coil, pose).at(brain_points), field.at(brain_points)) < 2e-3
+
+
+def test_coarsened_grid(coil, pose, brain_points, field):
+    """4 mm labels solved at 8 mm: exact shares of the finer labels, near the field on 8 mm labels."""
+    fine = heads.from_labels(*layered_sphere(4.0))
+    coarse = efield.solve(fine, coil, pose, coarsen=2)
+    assert coarse.status == "converged"
+    reference = efield.sphere_efield(coil, pose, brain_points, jnp.zeros(3))
+    assert relative(coarse.at(brain_points), reference) < 0.12
+    np.testing.assert_allclose(np.asarray(coarse.affine)[:3, :3], np.diag([8, 8, 8]))
+    # The middle of a coarse voxel is the middle of its eight.
+    np.testing.assert_allclose(np.asarray(coarse.affine)[:3, 3], np.asarray(fine.affine)[:3, 3] + 2)
+
+
+# Gradients, in float64 on a 12 mm sphere of 40 mm under a coil of 3 dipoles.
+
+
+@pytree()
+class Case:
+    head: heads.HeadModel
+    coil: Coil
+
+
+@pytest.fixture
+def case():
+    with jax.enable_x64(True):
+        labels, affine = layered_sphere(5.0, {5: 40.0, 4: 33.0, 2: 27.0})
+        coil = from_dipoles([[0, 0, 0], [12, 0, -3], [-12, 0, -3]], [[0, 0, 1e-3], [3e-4, 0, 1e-3], [0, 2e-4, -1e-3]])
+        yield Case(heads.from_labels(labels, affine), jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), coil))
+
+
+def objective(head, coil, pose):
+    field = efield.solve(head, coil, pose, tolerance=1e-11)
+    points = jnp.asarray([[5.0, 3, 15], [-4, 8, 10], [2, -9, 18]])
+    return jnp.sum(jnp.sin(jnp.arange(9.0)).reshape(3, 3) * field.at(points))
+
+
+def moved(base, p):
+    """The pose moved by p[:3] mm and turned about its z axis by p[3] rad."""
+    c, s, o, i = jnp.cos(p[3]), jnp.sin(p[3]), jnp.zeros_like(p[3]), jnp.ones_like(p[3])
+    turn = jnp.stack([jnp.stack([c, -s, o]), jnp.stack([s, c, o]), jnp.stack([o, o, i])])
+    return CoilPose(jnp.asarray(base.rotation, float) @ turn, jnp.asarray(base.centre, float) + p[:3])
+
+
+def test_pose_gradient_matches_finite_differences(case):
+    base = pose_over(distance_mm=55.0)
+
+    def f(p):
+        return objective(case.head, case.coil, moved(base, p))
+
+    p = jnp.asarray([0.3, -0.5, 0.2, 0.1])
+    gradient = np.asarray(jax.grad(f)(p))
+    step = 1e-3
+    numeric = [float(f(p.at[n].add(step)) - f(p.at[n].add(-step))) / (2 * step) for n in range(4)]
+    assert relative(gradient, numeric) < 1e-3
+
+
+def test_conductivity_gradient_matches_finite_differences(case):
+    pose = moved(pose_over(distance_mm=55.0), jnp.zeros(4))
+    table = {k: jnp.asarray(v, float) for k, v in case.head.conductivity.items() if k in (2, 4, 5)}
+
+    def f(t):
+        return objective(dataclasses.replace(case.head, conductivity=t), case.coil, pose)
+
+    gradient = jax.grad(f)(table)
+    for label in table:
+        step = 1e-3 * float(table[label])
+        up, down = ({**table, label: table[label] + s} for s in (step, -step))
+        numeric = float(f(up) - f(down)) / (2 * step)
+        assert abs(numeric) > 1e-6
+        assert float(gradient[label]) == pytest.approx(numeric, rel=1e-2)
+
+
+def test_float32_pose_gradient(head, coil, pose, brain_points):
+    """The precision that users have."""
+    points = brain_points[:20]
+
+    def f(x):
+        return jnp.sum(efield.solve(head, coil, CoilPose(pose.rotation, pose.centre + x), tolerance=3e-5).at(points) ** 2)
+
+    inwards = pose.rotation[:, 2]
+    slope = float(jax.grad(f)(jnp.zeros(3)) @ inwards)
+    numeric = float(f(0.5 * inwards * -1 + 0) - f(-1.5 * inwards)) / 1.0
+    middle = float(jax.grad(f)(-1.0 * inwards) @ inwards)
+    assert slope > 0
+    assert middle == pytest.approx(numeric, rel=1e-2)
+
+
+# Bad input.
+
+
+def test_coil_inside_the_head(head, coil):
+    with pytest.raises(InputError, match="coil inside the head"):
+        efield.solve(head, coil, pose_over(distance_mm=85.0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 0.0])
+def test_bad_conductivity(head, coil, pose, value):
+    with pytest.raises(InputError, match="conductivity of label 3"):
+        efield.solve(dataclasses.replace(head, conductivity={**head.conductivity, 3: value}), coil, pose)
+
+
+def test_label_without_conductivity(head, coil, pose):
+    with pytest.raises(InputError, match="no conductivity"):
+        efield.solve(dataclasses.replace(head, conductivity={1: 0.1}), coil, pose)
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "not finite"), (-1.0, "negative"), (0.0, "zero everywhere")])
+def test_bad_conductivity_map(head, coil, pose, value, message):
+    mask = np.asarray(head.labels) > 0
+    sigma = np.zeros(mask.shape, np.float32)
+    sigma[mask] = 0 if value == 0 else 0.3
+    sigma[5, 5, 5] = value
+    with pytest.raises(InputError, match=message):
+        solve_conductivity(jnp.asarray(sigma), mask, head.affine, coil, pose)
+
+
+@pytest.mark.parametrize(("change", "message"), [("shear", "sheared"), ("reflect", "reflected"), ("nan", "not finite")])
+def test_bad_pose(head, coil, pose, change, message):
+    matrix = pose.matrix
+    if change == "shear":
+        matrix[0, 1] += 0.3
+    elif change == "reflect":
+        matrix[:3, 0] *= -1
+    else:
+        matrix[1, 3] = np.nan
+    bad = CoilPose(jnp.asarray(matrix[:3, :3], jnp.float32), jnp.asarray(matrix[:3, 3], jnp.float32))
+    with pytest.raises(InputError, match=message):
+        efield.solve(head, coil, bad)
+
+
+def test_nan_in_the_coil(head, coil, pose):
+    broken = dataclasses.replace(coil, moments=coil.moments.at[3, 1].set(jnp.nan))
+    with pytest.raises(InputError, match="dipole moments are not finite"):
+        efield.solve(head, broken, pose)
+
+
+@pytest.mark.parametrize("didt", [float("nan"), float("inf")])
+def test_bad_didt(head, coil, pose, didt):
+    with pytest.raises(InputError, match="didt"):
+        efield.solve(head, coil, pose, didt=didt)
+
+
+def test_tolerance_below_the_floor(head, coil, pose):
+    with pytest.raises(InputError, match="tolerance"):
+        efield.solve(head, coil, pose, tolerance=1e-7)
+
+
+def test_no_tissue(coil, pose):
+    empty = heads.HeadModel(
+        labels=np.zeros((4, 4, 4), np.uint8), affine=np.eye(4), conductivity={}, surfaces=None, mni_to_head=None,
+        landmarks={}, name="empty",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"zero everywhere|no tissue"):
+        efield.solve(empty, coil, pose)
