@@ -75,7 +75,7 @@ def test_the_grid_is_centred_and_its_axes_are_x_y_z():
 
 @pytest.mark.parametrize("scale", [0.1, -1.0, 3.0])
 def test_thresholds_scale_with_the_field(model: Surrogate, scale):
-    """V/m at the soma does not know the field's scale, A/us is inversely proportional to it; a reversed field is another."""
+    """V/m at the soma does not know the scale; A/us is inversely proportional to it; a reversed field is another."""
     pop = population()
     one, other = (thresholds(model, linear_field(s), pop) for s in (np.sign(scale), scale))
     np.testing.assert_allclose(other.v_per_m, one.v_per_m, rtol=1e-4)

@@ -72,6 +72,7 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
                 pulse=recipe.pulse,
                 guess_of=lambda rows: guess.predict(source.compartments(rows, xyz[:1])[:, 0]),
                 search=Search(tolerance=recipe.tolerance, step=1.1),
+                initiation=recipe.initiation,
                 workers=options.workers,
                 progress=say,
             )

@@ -55,6 +55,7 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
         patches = source.patches(rows, options.side_mm, options.z_shift_mm)
         whole = np.isfinite(patches).all(axis=(1, 2, 3, 4))
         rows, patches = rows[whole], patches[whole]
+        recipes.check_fields(patches, results["v_per_m"][rows] / results["factor"][rows], options.z_shift_mm)
         say(f"{len(rows)} of {len(dataset)} thresholds have a patch within the tissue")
     baseline = None
     if options.uniform:

@@ -26,6 +26,9 @@ from tmsjax.efield import EField
 MARGIN_MM = 4.0
 """Kept round the region's neurons when a field is cropped: axons reach this far."""
 
+FIELD_DRIFT = 2e-3
+"""Largest relative change of |E| at a soma between simulation and training: the solver's own tolerance."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -38,7 +41,7 @@ class Recipe:
         poses: how many coil poses; the first two have the handle at 45 and 90 degrees over the landmark, the others lie
             up to ``spread_mm`` from it with any angle. Every field is used in both directions of the current.
         sites, rotations, radius_mm: the population drawn from (a ball of cortex round the landmark).
-        tolerance: of the threshold search, relative.
+        tolerance: of the threshold search, relative. initiation: whether to look for the compartment that fires first.
         seed: of everything drawn.
     """
 
@@ -56,6 +59,7 @@ class Recipe:
     rotations: int = 12
     radius_mm: float = 35.0
     tolerance: float = 0.005
+    initiation: bool = False
     seed: int = 0
 
     @classmethod
@@ -78,8 +82,8 @@ class Recipe:
                 "the recipe's keys", got=f"unknown {unknown}, missing {missing}", expected=f"keys {', '.join(fields)}"
             )
         for name, value in table.items():
-            kind = {"str": str, "int": int, "float": (int, float)}[str(fields[name].type)]
-            if not isinstance(value, kind) or isinstance(value, bool):
+            kind = {"str": str, "int": int, "float": (int, float), "bool": bool}[str(fields[name].type)]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise InputError(f"the recipe's {name}", got=repr(value), expected=fields[name].type)
         return cls(**table)
 
@@ -197,6 +201,28 @@ def _crop(field: EField, centre_mm: np.ndarray, radius_mm: float) -> EField:
         mask=jnp.asarray(np.asarray(field.mask)[box]),
         affine=jnp.asarray(moved, jnp.float32),
     )
+
+
+def check_fields(patches: Float[np.ndarray, "i n n n 3"], at_soma: Float[np.ndarray, " i"], z_shift_mm: float) -> None:
+    """Raise InputError unless recomputed patches have the field at the soma that the thresholds were simulated with.
+
+    Args:
+        patches: unshifted or shifted samples, V/m per A/us.
+        at_soma: |E| at the soma that the dataset implies: its V/m over its A/us.
+        z_shift_mm: where the grid is shifted, its centre is not the soma and nothing is compared.
+    """
+    if z_shift_mm:
+        return
+    middle = patches.shape[1] // 2
+    now = np.linalg.norm(patches[:, middle, middle, middle], axis=-1)
+    off = np.abs(now / at_soma - 1)
+    if np.quantile(off, 0.99) > FIELD_DRIFT:
+        raise InputError(
+            "the fields have changed since the dataset was simulated",
+            got=f"|E| at the soma differs by up to {100 * off.max():.1f} %, median {100 * np.median(off):.2f} %",
+            expected=f"the same within {100 * FIELD_DRIFT:g} %",
+            mend="simulate the dataset again with this version of head, coil and field solver",
+        )
 
 
 def check_same(recipe: Recipe, stored: dict) -> None:
