@@ -7,7 +7,7 @@ import numpy as np
 
 from tmsjax.nn import TrainSpec
 
-QUICK = TrainSpec(epochs=100, batch=64, learning_rate=1e-2, weight_decay=3e-2)
+QUICK = TrainSpec(epochs=60, batch=64, learning_rate=1e-2, weight_decay=3e-2)
 SIDE_MM = 1.5
 
 

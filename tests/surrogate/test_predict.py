@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from synthetic_thresholds import fields, hidden_functionals, thresholds
 
 from tmsjax.core.errors import InputError
-from tmsjax.surrogate import SurrogateSpec, evaluate, features
+from tmsjax.surrogate import SurrogateSpec, evaluate, features, support
 
 PATCHES = fields(40, seed=7)
 
@@ -33,21 +33,24 @@ def test_reversing_the_field_is_another_threshold(model):
 
 
 def test_gradient_against_finite_differences(model):
-    along = np.random.default_rng(0).normal(size=PATCHES[:5].shape).astype(np.float32)
-    scale = jnp.abs(PATCHES[:5]).max((1, 2, 3, 4))[:, None, None, None, None]
-    along = along * scale
+    """Reverse mode in float32 against central differences of the same functions in float64."""
+    few = PATCHES[:6]
+    along = np.random.default_rng(0).normal(size=few.shape) * np.abs(few).max((1, 2, 3, 4), keepdims=True)
+    reverse = jax.grad(lambda p: jnp.log(model.scale(p)).sum())(jnp.asarray(few))
+    slope = np.sum(np.asarray(reverse) * along, (1, 2, 3, 4))
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.variables)
 
-    def along_path(s):
-        return jnp.log(model.scale(PATCHES[:5] + s * along))
+        @jax.jit
+        @jax.vmap
+        def log_scale(patch):
+            unit = features.normalise(patch)
+            return -jnp.log(support.reciprocal(model.spec.model, exact, unit.patch) * unit.magnitude)
 
-    derivative = jax.jacfwd(along_path)(0.0)
-    reverse = jax.vmap(lambda g: jnp.sum(g * along))(
-        jax.jacrev(lambda p: jnp.log(model.scale(p)))(jnp.asarray(PATCHES[:5]))
-    )
-    h = 3e-3
-    difference = (along_path(h) - along_path(-h)) / (2 * h)
-    np.testing.assert_allclose(derivative, difference, rtol=2e-2, atol=2e-3)
-    np.testing.assert_allclose(reverse, derivative, rtol=1e-3, atol=1e-4)
+        h = 1e-6
+        ends = [log_scale(jnp.asarray(few, jnp.float64) + sign * h * along) for sign in (1, -1)]
+        difference = np.asarray((ends[0] - ends[1]) / (2 * h))
+    np.testing.assert_allclose(slope, difference, rtol=1e-3, atol=1e-4)
 
 
 def test_euler_identity(model):
@@ -60,13 +63,13 @@ def test_jit_vmap_and_chunks_agree(model):
     plain = model.predict(PATCHES)
     np.testing.assert_allclose(jax.jit(lambda m, p: m.predict(p))(model, PATCHES), plain, rtol=1e-5)
     np.testing.assert_allclose(jax.vmap(lambda p: model.predict(p[None])[0])(jnp.asarray(PATCHES)), plain, rtol=1e-5)
-    for chunk in (1, 7, 40, 1000):
+    for chunk in (7, 1000):
         np.testing.assert_allclose(model.predict(PATCHES, chunk=chunk), plain, rtol=1e-5)
         np.testing.assert_allclose(jax.jit(lambda p, c=chunk: model.predict(p, chunk=c))(PATCHES), plain, rtol=1e-5)
     assert model.predict(PATCHES[:0]).shape == (0,)
 
 
-@pytest.mark.parametrize("count", [1, 63, 64, 65, 512, 3000])
+@pytest.mark.parametrize("count", [1, 64, 65, 3000])
 def test_batches_of_any_size_against_float64(model, count):
     """By the formulas in numpy, whatever the compiler makes of a batch (XLA 0.10.2 breaks some fused reductions)."""
     patches = fields(count, seed=count)
@@ -87,10 +90,11 @@ def test_batches_of_any_size_against_float64(model, count):
     for chunk in (None, 5000):
         np.testing.assert_allclose(model.predict(patches, chunk=chunk), expected, rtol=1e-5)
         np.testing.assert_allclose(model.scale(patches, chunk=chunk), expected / centre, rtol=1e-5)
-        traced = jax.jit(lambda p, c=chunk: (model.predict(p, chunk=c), model.in_domain(p, chunk=c)))(patches)
-        np.testing.assert_allclose(traced[0], expected, rtol=1e-5)
-        for inside in (traced[1], model.in_domain(patches, chunk=chunk)):
-            np.testing.assert_array_equal(np.asarray(inside)[sure], (distance <= float(model.domain.limit))[sure])
+        inside = np.asarray(model.in_domain(patches, chunk=chunk))
+        np.testing.assert_array_equal(inside[sure], (distance <= float(model.domain.limit))[sure])
+    traced, inside = jax.jit(lambda p: (model.predict(p), model.in_domain(p)))(patches)
+    np.testing.assert_allclose(traced, expected, rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(inside)[sure], (distance <= float(model.domain.limit))[sure])
 
 
 def test_gradients_of_a_batch_are_those_of_its_rows(model):

@@ -27,7 +27,7 @@ def test_recovers_the_hidden_model(trained):
     assert scores["mape_percent"] < 1.0
     assert scores["r2"] > 0.98
     assert report["status"] == ["finished"] * 3
-    assert scores["n"] == report["n_held_out"] == 500
+    assert scores["n"] == report["n_held_out"] == 400
 
 
 def test_scores_are_of_rows_never_trained_on(trained):

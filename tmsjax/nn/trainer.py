@@ -97,8 +97,8 @@ def fit(
     state = _State.start(variables, optimiser.init(variables))
     manager = _manager(folder)
     with manager if manager is not None else nullcontext():
-        if manager is not None and manager.latest_step() is not None:
-            state = _restore(manager, state)
+        if manager is not None and (step := manager.latest_step()) is not None:
+            state = _restore(manager, step, state)
         status = "finished"
         while state.epoch < spec.epochs:
             epoch = state.epoch
@@ -204,13 +204,11 @@ def _save(manager: ocp.CheckpointManager, state: _State) -> None:
     manager.save(state.epoch, args=ocp.args.PyTreeSave(jax.tree.map(np.asarray, state)))
 
 
-def _restore(manager: ocp.CheckpointManager, like: _State) -> _State:
-    step = manager.latest_step()
+def _restore(manager: ocp.CheckpointManager, step: int, like: _State) -> _State:
     like = like._replace(history={name: np.zeros(step) for name in like.history})
     how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-    saved = manager.restore(step, args=ocp.args.PyTreeRestore(item=like, restore_args=how))
+    saved: Any = manager.restore(step, args=ocp.args.PyTreeRestore(item=like, restore_args=how))
     history = {name: values.tolist() for name, values in saved.history.items()}
-    arrays = [jax.tree.map(jnp.asarray, part) for part in (saved.variables, saved.optimiser, saved.best)]
-    return _State(
-        *arrays, float(saved.best_loss), int(saved.best_epoch), int(saved.waited), float(saved.scale), step, history
-    )
+    variables, optimiser, best = jax.tree.map(jnp.asarray, (saved.variables, saved.optimiser, saved.best))
+    numbers = float(saved.best_loss), int(saved.best_epoch), int(saved.waited), float(saved.scale)
+    return _State(variables, optimiser, best, *numbers, step, history)

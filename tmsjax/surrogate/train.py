@@ -219,7 +219,7 @@ def _member_reciprocals(spec: SupportSpec, variables: Variables, c: Float[Array,
 
 
 def _median_mape(each: np.ndarray, thresholds: np.ndarray, rows: np.ndarray, columns: list[int]) -> float:
-    return metrics.mape(1 / np.median(1 / each[np.ix_(rows, columns)], axis=1), thresholds[rows])
+    return metrics.mape(1 / np.median(1 / each[rows][:, columns], axis=1), thresholds[rows])
 
 
 def _check(patches: Any, thresholds: Any, spec: SurrogateSpec) -> Float[np.ndarray, " b"]:

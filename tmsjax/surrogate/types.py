@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
@@ -58,7 +59,7 @@ class SurrogateSpec:
     def from_json(d: dict[str, Any]) -> SurrogateSpec:
         """Inverse of ``to_json``, also after a round trip through JSON text."""
         kind = FAMILIES[d["family"]][0] if d.get("family") in FAMILIES else SupportSpec
-        model = {k: tuple(v) if isinstance(v, list) else v for k, v in d["model"].items()}
+        model: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in d["model"].items()}
         return SurrogateSpec(**{**d, "model": kind(**model)}).check()
 
 
