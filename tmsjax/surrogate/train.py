@@ -34,7 +34,8 @@ ORDER_DECAY = 0.3
 """A functional's weight on polynomials of order o is expected to fall as exp(-ORDER_DECAY o).
 
 The functionals belong to the cell and not to the training fields: scaling each coefficient by its own spread, the
-habit of regression, frees the rarely excited high orders and tripled the error at 3,000 thresholds.
+habit of regression, frees the rarely excited high orders: 1.2 instead of 0.4 % with 3,200 thresholds of the semi-real
+L5 model (degrees 2, 3, 4).
 """
 
 DOMAIN_DEGREE = 3
