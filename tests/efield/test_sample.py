@@ -17,7 +17,9 @@ def linear(x):
 
 def make(mask=None):
     shape = (10, 12, 9)
-    centres = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    centres = (
+        np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    )
     mask = np.ones(shape, bool) if mask is None else mask
     values = np.where(mask[..., None], linear(centres), 0)
     one = jnp.asarray(1e-5, jnp.float32)
@@ -68,7 +70,7 @@ def test_points_off_the_grid():
     field = make()
     away = np.array([[0, 0, 0], [-11.5, 0, 0], [1e4, 0, 0]], np.float32)
     assert np.asarray(field.inside(away)).tolist() == [True, False, False]
-    with pytest.raises(InputError, match="2 of 3 points, the first at \\[-11.5, 0.0, 0.0\\]"):
+    with pytest.raises(InputError, match=r"2 of 3 points, the first at \[-11.5, 0.0, 0.0\]"):
         field.at(away)
     masked = np.asarray(field.at(away, outside="nan"))
     assert np.isnan(masked[1:]).all()

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from spheres import layered_sphere, pose_over
 
-from tests.efield.conftest import layered_sphere, pose_over
 from tmsjax import efield
 from tmsjax import head as heads
 from tmsjax.coil import Coil, CoilPose, from_dipoles
@@ -50,7 +50,9 @@ def test_currents_close(head, coil, pose):
     e = np.asarray(field.values)
     box = slice(8, 16)
     net = sum(
-        float(np.moveaxis(e[..., a], a, 0)[s][box, box].sum()) * sign for a in range(3) for s, sign in ((16, 1), (8, -1))
+        float(np.moveaxis(e[..., a], a, 0)[s][box, box].sum()) * sign
+        for a in range(3)
+        for s, sign in ((16, 1), (8, -1))
     )
     gross = sum(float(np.abs(np.moveaxis(e[..., a], a, 0)[s][box, box]).sum()) for a in range(3) for s in (8, 16))
     assert abs(net) < 2e-2 * gross
@@ -70,7 +72,10 @@ def test_the_operator_is_that_of_the_present_conductivity(head, coil, pose, fiel
     same = dataclasses.replace(head, conductivity=dict.fromkeys(head.conductivity, 0.3))
     mask = np.asarray(head.labels) > 0
     sigma = efield.conductivity(same)[0]
-    assert relative(efield.solve(same, coil, pose).values, solve_conductivity(sigma, mask, head.affine, coil, pose).values) < 1e-6
+    assert (
+        relative(efield.solve(same, coil, pose).values, solve_conductivity(sigma, mask, head.affine, coil, pose).values)
+        < 1e-6
+    )
 
 
 @pytest.mark.parametrize("voxel_mm", [4.0])
@@ -164,7 +169,9 @@ def test_float32_pose_gradient(head, coil, pose, brain_points):
     points = brain_points[:20]
 
     def f(x):
-        return jnp.sum(efield.solve(head, coil, CoilPose(pose.rotation, pose.centre + x), tolerance=3e-5).at(points) ** 2)
+        return jnp.sum(
+            efield.solve(head, coil, CoilPose(pose.rotation, pose.centre + x), tolerance=3e-5).at(points) ** 2
+        )
 
     inwards = pose.rotation[:, 2]
     slope = float(jax.grad(f)(jnp.zeros(3)) @ inwards)

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from spheres import layered_sphere, pose_over
 
-from tests.efield.conftest import layered_sphere, pose_over
 from tmsjax import efield
 from tmsjax import head as heads
 from tmsjax.coil import load

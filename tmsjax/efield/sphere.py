@@ -15,8 +15,8 @@ from tmsjax.core.units import DIPOLE_A
 def sphere_efield(
     coil: Coil,
     pose: CoilPose,
-    points_mm: Float[Array, "p 3"],
-    centre_mm: Float[Array, 3],
+    points_mm: ArrayLike,
+    centre_mm: ArrayLike,
     didt: float | Float[Array, ""] = 1.0,
 ) -> Float[Array, "p 3"]:
     """E-field (p, 3) in V/m that a coil induces in a spherically symmetric conductor centred at ``centre_mm``.
