@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial import cKDTree
+
+CONTEXT_MM = 12.0
+"""Surface drawn round the region, bare, so that a reader sees where it lies."""
 
 
 def write(folder: Path, options, head, coil, pose, target, field, roi, populations: dict, results: dict) -> None:
@@ -68,20 +72,25 @@ def field_nifti(path: Path, field) -> None:
     import nibabel as nib
 
     image = nib.Nifti1Image(np.asarray(field.values, np.float32), np.asarray(field.affine, np.float64))
+    image.set_data_dtype(np.int16)  # scaled by nibabel: steps of 1/32767 of the largest component, half the size
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"induced E-field, V/m per A/us, RAS+ components"
     nib.save(image, path)
 
 
 def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tuple[tuple, np.ndarray]:
-    """Write a layer's surface in the region and its median thresholds as GIFTI; return (mesh, value per face)."""
+    """Write a layer's surface in the region and its median thresholds as GIFTI.
+
+    Returns (mesh, value per face) of the region with ``CONTEXT_MM`` of surface round it, for the figure; the value is
+    the median over azimuths at the nearest site, NaN outside the region.
+    """
     import nibabel as nib
 
     from tmsjax.cortex import layer_surface
 
     surface = layer_surface(head, population.depth)
-    faces = surface.faces[roi.contains(surface)]
-    used, faces = np.unique(faces, return_inverse=True)
+    inside = roi.contains(surface)
+    used, faces = np.unique(surface.faces[inside], return_inverse=True)
     vertices, faces = surface.vertices[used], faces.reshape(-1, 3)
     sites, site = np.unique(np.asarray(population.site), return_inverse=True)
     by_site = [
@@ -90,7 +99,9 @@ def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tu
     places = np.stack([np.asarray(population.positions)[site == s][0] for s in range(len(sites))])
     nearest = cKDTree(places)
     per_vertex = np.asarray(by_site)[nearest.query(vertices)[1]]
-    per_face = np.asarray(by_site)[nearest.query(vertices[faces].mean(axis=1))[1]]
+    shown = dataclasses.replace(roi, radius_mm=roi.radius_mm + CONTEXT_MM).contains(surface)
+    per_face = np.asarray(by_site)[nearest.query(surface.triangles[shown].mean(axis=1))[1]]
+    per_face[~inside[shown]] = np.nan
     coordinates = nib.gifti.GiftiDataArray(
         vertices.astype(np.float32),
         "NIFTI_INTENT_POINTSET",
@@ -101,7 +112,7 @@ def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tu
     data = nib.gifti.GiftiDataArray(per_vertex.astype(np.float32), "NIFTI_INTENT_NONE")
     data.meta["Name"] = f"{layer} median threshold over azimuths (A/us)"
     nib.save(nib.gifti.GiftiImage(darrays=[data]), folder / f"{layer}_threshold.func.gii")
-    return (vertices, faces), per_face
+    return (surface.vertices, surface.faces[shown]), per_face
 
 
 def _groups(values: np.ndarray, group: np.ndarray, count: int) -> list[np.ndarray]:

@@ -52,10 +52,10 @@ def demo_figure(
     finite = np.concatenate([v[np.isfinite(v)] for v in layer_values.values()])
     norm = LogNorm(*np.percentile(finite, [1, 90]))
     for ax, layer in zip(axes[2:], layers, strict=True):
-        draw_surface(ax, *layer_meshes[layer], from_coil, layer_values[layer], norm, cmap="cividis_r")
+        draw_surface(ax, *layer_meshes[layer], from_coil, layer_values[layer], norm, cmap="viridis_r")
         ax.set_title(f"{layer.replace('L23', 'L2/3')}: threshold", fontsize=10)
     scale_bar(axes[2])
-    bar = fig.colorbar(ScalarMappable(norm, "cividis_r"), ax=list(axes[2:]), shrink=0.75, pad=0.01, extend="both")
+    bar = fig.colorbar(ScalarMappable(norm, "viridis_r"), ax=list(axes[2:]), shrink=0.75, pad=0.01, extend="both")
     bar.set_label("median threshold over azimuths (A/µs)")
     bar.ax.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     bar.ax.yaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
@@ -64,12 +64,12 @@ def demo_figure(
 
 
 def _coil_panel(ax, scalp: Mesh, windings_mm: np.ndarray, pose_matrix: np.ndarray) -> None:
-    view = View.along(np.array([-0.75, 0.55, 0.75]), np.array([0.0, 0.0, 1.0]))
+    view = View.along(np.array([-0.75, -0.55, 0.75]), np.array([0.0, 0.0, 1.0]))  # from behind: no face
     draw_surface(ax, *scalp, view)
     points = view.project(windings_mm)
     ax.plot(points[:, 0], points[:, 1], ".", ms=1.0, color="#b3541e", alpha=0.7)
-    centre, handle = pose_matrix[:3, 3], -pose_matrix[:3, 1]
-    line = view.project(np.stack([centre + 45 * handle, centre + 110 * handle]))
+    centre, handle = pose_matrix[:3, 3] - 10 * pose_matrix[:3, 2], -pose_matrix[:3, 1]
+    line = view.project(np.stack([centre + 40 * handle, centre + 120 * handle]))
     ax.plot(line[:, 0], line[:, 1], color="#b3541e", lw=4, solid_capstyle="round")
     ax.set_title("coil and handle", fontsize=10)
 
