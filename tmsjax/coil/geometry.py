@@ -78,7 +78,7 @@ def planar_dipoles(
     axes = [o + cell_mm / SUBSAMPLES * (np.arange(n * SUBSAMPLES) + 0.5) for o, n in zip(origin, count, strict=True)]
     x, y = np.meshgrid(*axes, indexing="ij")
     points = np.stack([x.ravel(), y.ravel()], 1)
-    turns = sum(winding_number(path, points) for path in paths).astype(float)
+    turns = np.sum([winding_number(path, points) for path in paths], axis=0).astype(float)
     # Cells, subsamples: sums over the subsamples of a cell.
     shape = (count[0], SUBSAMPLES, count[1], SUBSAMPLES)
     weight = turns.reshape(shape).sum((1, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from tmsjax.coil.clearance import coil_points
 from tmsjax.coil.library import load
@@ -61,7 +61,7 @@ def pose_on_scalp(
 
     matrix = np.eye(4)
     matrix[:3, :3] = rotation
-    lift = gap_mm
+    lift, clearance = gap_mm, -np.inf
     while lift <= gap_mm + MAX_LIFT_MM:
         matrix[:3, 3] = point + lift * normal
         pose = CoilPose.from_matrix(matrix)
@@ -82,7 +82,7 @@ def nearest_scalp_point(
 ) -> tuple[Float[np.ndarray, 3], Float[np.ndarray, 3]]:
     """The scalp vertex (3,) mm nearest to a target, and the outward unit normal (3,) of the scalp round it."""
     vertices = np.asarray(scalp.vertices, float)
-    tree = cKDTree(vertices)
+    tree = KDTree(vertices)
     nearest = vertices[tree.query(target_mm)[1]]
     normal = vertex_normals(scalp)[tree.query_ball_point(nearest, NORMAL_RADIUS_MM)].astype(float).sum(0)
     return nearest, normal / np.linalg.norm(normal)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import weakref
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from tmsjax.core.errors import InputError
@@ -51,7 +51,7 @@ def conductivity(
 
 def check_conductivity(sigma: Float[Array, "i j k"]) -> None:
     """Raise InputError for NaN, negative or all-zero conductivity (nothing is checked under tracing)."""
-    if isinstance(sigma, jax.core.Tracer):
+    if isinstance(sigma, Tracer):
         return
     if not bool(jnp.isfinite(sigma).all()):
         raise InputError("conductivity is not finite", got="NaN or inf", expected="S/m, 0 in air")

@@ -31,7 +31,7 @@ class Level:
     inverse: Array
 
 
-def hierarchy(sigma: Float[Array, "i j k"], spacing: tuple[float, float, float], levels: int) -> list[Level]:
+def hierarchy(sigma: Float[Array, "i j k"], spacing: tuple[float, ...], levels: int) -> list[Level]:
     """Levels from fine to coarse for voxel conductivities whose sides are divisible by 2^(levels - 1)."""
     out = []
     for n in range(levels):

@@ -6,6 +6,7 @@ from itertools import product
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from tmsjax.core.arrays import ArrayLike
@@ -29,7 +30,7 @@ def sample(field: EField, points_mm: ArrayLike, outside: str = "raise") -> Float
         raise InputError("unknown treatment of points outside", got=outside, expected='"raise" or "nan"')
     points_mm = _points(points_mm)
     values, valid = _sample(field.values, field.mask, field.affine, points_mm)
-    if not any(isinstance(a, jax.core.Tracer) for a in (values, valid)):
+    if not any(isinstance(a, Tracer) for a in (values, valid)):
         _check(values, valid, points_mm, outside)
     return values
 

@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 from scipy.ndimage import binary_dilation
 
@@ -37,10 +38,10 @@ class Grid:
     2^(levels - 1). spacing: (3,) mm. levels: of the multigrid.
     """
 
-    start: tuple[int, int, int]
-    size: tuple[int, int, int]
-    padded: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    start: tuple[int, ...]
+    size: tuple[int, ...]
+    padded: tuple[int, ...]
+    spacing: tuple[float, ...]
     levels: int
 
 
@@ -102,10 +103,10 @@ def solve_conductivity(
     # A partial volume reaches at most one voxel beyond the labels.
     extent = (mask | (np.asarray(sigma) > 0)) if _concrete(sigma) else binary_dilation(mask, np.ones((3, 3, 3)))
     grid = plan(extent, spacing)
-    nodes, index = _conducting_nodes(extent, affine, grid)
+    nodes, index = conducting_nodes(extent, affine, grid)
     axes = jnp.asarray(affine[:3, :3] / spacing, float)
     values, residual, iterations = _solve(
-        _fit(sigma, grid), coil, pose, jnp.asarray(didt, float), nodes, index, axes, grid, tolerance
+        fit(sigma, grid), coil, pose, jnp.asarray(didt, float), nodes, index, axes, grid, tolerance
     )
     box = tuple(slice(s, s + n) for s, n in zip(grid.start, grid.size, strict=True))
     whole = jnp.zeros((*mask.shape, 3), values.dtype)
@@ -129,7 +130,7 @@ def plan(extent: np.ndarray, spacing: np.ndarray) -> Grid:
     return Grid(start, size, padded, tuple(float(h) for h in spacing), levels)
 
 
-def _conducting_nodes(extent: np.ndarray, affine: np.ndarray, grid: Grid) -> tuple[Array, Array]:
+def conducting_nodes(extent: np.ndarray, affine: np.ndarray, grid: Grid) -> tuple[Array, Array]:
     """World mm (p, 3) of the corners of conducting voxels, and their flat index in the padded grid's nodes."""
     box = extent[tuple(slice(s, s + n) for s, n in zip(grid.start, grid.size, strict=True))]
     node = np.zeros(tuple(n + 1 for n in grid.padded), bool)
@@ -141,7 +142,8 @@ def _conducting_nodes(extent: np.ndarray, affine: np.ndarray, grid: Grid) -> tup
     return jnp.asarray(points, float), jnp.asarray(flat, jnp.int32)
 
 
-def _fit(sigma: Array, grid: Grid) -> Array:
+def fit(sigma: Float[Array, "i j k"], grid: Grid) -> Float[Array, "_ _ _"]:
+    """The conductivity in the padded box of ``grid``."""
     box = tuple(slice(s, s + n) for s, n in zip(grid.start, grid.size, strict=True))
     return jnp.pad(sigma[box], [(0, p - n) for p, n in zip(grid.padded, grid.size, strict=True)])
 
@@ -164,7 +166,7 @@ def _solve(sigma, coil, pose, didt, nodes, index, axes, grid: Grid, tolerance: f
 def potential(
     sigma: Float[Array, "i j k"],
     primary: Float[Array, "_ _ _ 3"],
-    spacing: tuple[float, float, float],
+    spacing: tuple[float, ...],
     levels: int,
     tolerance: float,
 ) -> tuple[Float[Array, "_ _ _"], Float[Array, ""], Array]:
@@ -198,7 +200,7 @@ def potential(
 
 
 def _concrete(*values) -> bool:
-    return not any(isinstance(v, jax.core.Tracer) for v in values)
+    return not any(isinstance(v, Tracer) for v in values)
 
 
 def _check_inputs(head: HeadModel, coil: Coil, pose: CoilPose, didt) -> None:

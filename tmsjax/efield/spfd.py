@@ -8,15 +8,18 @@ Arrays: a quantity of nodes is (i+1, j+1, k+1), of voxels (i, j, k), of edges al
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Edges = tuple[Array, Array, Array]
+Edges = tuple[Array, ...]
 """A quantity of the edges along x, y and z."""
 
 
-def conductances(sigma: Float[Array, "i j k"], spacing: tuple[float, float, float]) -> Edges:
+def conductances(sigma: Float[Array, "i j k"], spacing: tuple[float, ...]) -> Edges:
     """Edge conductances (S/m x mm) from voxel conductivities: mean of four voxels x face / length; air outside."""
     out = []
     for axis in range(3):
@@ -36,10 +39,10 @@ def apply(c: Edges, phi: Float[Array, "i j k"]) -> Float[Array, "i j k"]:
 
 def diagonal(c: Edges) -> Float[Array, "i j k"]:
     """Diagonal of the operator: the sum of the conductances at each node, zero outside the conductor."""
-    return sum(_pad(c[axis], axis, 1, 0) + _pad(c[axis], axis, 0, 1) for axis in range(3))
+    return reduce(operator.add, (_pad(c[axis], axis, 1, 0) + _pad(c[axis], axis, 0, 1) for axis in range(3)))
 
 
-def drive(c: Edges, primary: Float[Array, "i j k 3"], spacing: tuple[float, float, float]) -> Float[Array, "i j k"]:
+def drive(c: Edges, primary: Float[Array, "i j k 3"], spacing: tuple[float, ...]) -> Float[Array, "i j k"]:
     """Right-hand side (V/m x mm ...) from the primary field -dA/dt at the nodes, in voxel axes.
 
     The field along an edge is the mean of its ends'; so is that in ``total``, and the two cancel as they must.
@@ -48,7 +51,7 @@ def drive(c: Edges, primary: Float[Array, "i j k 3"], spacing: tuple[float, floa
 
 
 def total(
-    phi: Float[Array, "i j k"], primary: Float[Array, "i j k 3"], spacing: tuple[float, float, float]
+    phi: Float[Array, "i j k"], primary: Float[Array, "i j k 3"], spacing: tuple[float, ...]
 ) -> Float[Array, "_ _ _ 3"]:
     """E = -dA/dt - grad phi at voxel centres (voxel axes): the mean of the voxel's four edges along each axis."""
     out = []
@@ -83,4 +86,4 @@ def _edge_mean(a: Array, axis: int) -> Array:
 
 def _divergence(flow: Edges) -> Array:
     """Net flow out of each node of flows along +x, +y, +z edges."""
-    return sum(_pad(flow[axis], axis, 0, 1) - _pad(flow[axis], axis, 1, 0) for axis in range(3))
+    return reduce(operator.add, (_pad(flow[axis], axis, 0, 1) - _pad(flow[axis], axis, 1, 0) for axis in range(3)))

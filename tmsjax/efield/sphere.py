@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from tmsjax.coil import Coil, CoilPose
 from tmsjax.coil.primary import chunked, place
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.units import DIPOLE_A
 
 

@@ -1,0 +1,226 @@
+"""Accuracy and time of the E-field: analytic sphere, the bundled head, scipy's CG on the same equations.
+
+python -m benchmarks.efield [--quick]
+"""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, cg
+
+import tmsjax as tj
+from benchmarks import _common as common
+from tmsjax.efield import spfd
+from tmsjax.efield.solve import conducting_nodes, fit, plan, potential
+
+RADII = {5: 92.0, 4: 86.0, 3: 80.0, 2: 78.0, 1: 60.0}
+SUBSAMPLES = 4
+
+
+def sphere_labels(voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    n = int(np.ceil(94 / voxel_mm))
+    axis = np.arange(-n, n + 1) * voxel_mm
+    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    affine[:3, 3] = axis[0]
+    return _labels(axis, axis, axis), affine
+
+
+def _labels(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    r2 = x[:, None, None] ** 2 + y[None, :, None] ** 2 + z[None, None] ** 2
+    labels = np.zeros(r2.shape, np.uint8)
+    for label, radius in RADII.items():
+        labels[r2 < radius**2] = label
+    return labels
+
+
+def exact_conductivity(affine: np.ndarray, n: int) -> np.ndarray:
+    """Voxel means over 4x4x4 points of the true spheres: the best that partial volumes can be."""
+    h, start = affine[0, 0], affine[0, 3]
+    table = np.zeros(6, np.float32)
+    table[list(RADII)] = [tj.head.PAPER_CONDUCTIVITY[label] for label in RADII]
+    total = np.zeros((n, n, n), np.float32)
+    offsets = ((np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5) * h
+    axis = start + h * np.arange(n)
+    for a in offsets:
+        for b in offsets:
+            for c in offsets:
+                total += table[_labels(axis + a, axis + b, axis + c)]
+    return total / SUBSAMPLES**3
+
+
+def pose_over_sphere() -> tj.coil.CoilPose:
+    """The coil 4 mm off the scalp of the sphere, oblique to the grid."""
+    d = np.array([-0.4, 0.2, 0.9]) / np.linalg.norm([-0.4, 0.2, 0.9])
+    y = np.array([0.3, 1.0, 0.0])
+    y = y - (y @ d) * d
+    y /= np.linalg.norm(y)
+    matrix = np.eye(4)
+    matrix[:3] = np.stack([np.cross(y, -d), y, -d, 96 * d], axis=1)
+    return tj.coil.CoilPose.from_matrix(matrix)
+
+
+def sphere_errors(voxel_mm: float) -> list[dict]:
+    coil, pose = tj.coil.load("MagVenture_MC_B70"), pose_over_sphere()
+    labels, affine = sphere_labels(voxel_mm)
+    head = tj.head.from_labels(labels, affine)
+    brain = np.isin(labels, (1, 2))
+    points = np.argwhere(brain) * voxel_mm + affine[0, 3]
+    reference = np.asarray(tj.efield.sphere_efield(coil, pose, points, np.zeros(3)))
+    depth = 78 - np.linalg.norm(points, axis=1)
+    near = (depth < 4) & (points @ np.asarray(pose.centre) > 0.88 * 96 * np.linalg.norm(points, axis=1))
+    media = {
+        "binary labels": tj.efield.conductivity(head, partial_volume=False)[0],
+        "partial volume from labels": tj.efield.conductivity(head)[0],
+        "exact partial volume": jnp.asarray(exact_conductivity(affine, len(labels))),
+    }
+    rows = []
+    for name, sigma in media.items():
+        field = tj.efield.solve_conductivity(sigma, labels > 0, affine, coil, pose)
+        error = np.asarray(field.values)[brain] - reference
+        rows.append(
+            {
+                "voxel_mm": voxel_mm,
+                "conductivity": name,
+                "brain": float(np.linalg.norm(error) / np.linalg.norm(reference)),
+                "outer_4_mm_near_coil": float(np.linalg.norm(error[near]) / np.linalg.norm(reference[near])),
+                "iterations": int(field.iterations),
+                "residual": float(field.residual),
+            }
+        )
+    return rows
+
+
+def head_times(coarsen: int) -> dict:
+    """Stages of one solve in the bundled head; "first" includes compilation, "again" does not."""
+    clock = time.perf_counter
+    start = clock()
+    head = tj.head.load("S1")
+    loaded = clock()
+    coil = tj.coil.load("MagVenture_MC_B70")
+    pose = tj.coil.pose_on_scalp(head, tj.head.landmark(head, "hand_knob_left"), coil=coil)
+    placed = clock()
+    sigma, mask, affine = tj.efield.conductivity(head, coarsen=coarsen)
+    sigma.block_until_ready()
+    tissue = clock()
+
+    def solve():
+        return jax.block_until_ready(tj.efield.solve(head, coil, pose, coarsen=coarsen))
+
+    field, first = common.timed(solve)
+    _, again = common.timed(solve, 2)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    grid = plan(mask | (np.asarray(sigma) > 0), spacing)
+    nodes, _ = conducting_nodes(mask | (np.asarray(sigma) > 0), affine, grid)
+    primary = jax.jit(tj.coil.primary_field)
+    jax.block_until_ready(primary(coil, pose, nodes))
+    _, primary_s = common.timed(lambda: jax.block_until_ready(primary(coil, pose, nodes)))
+    return {
+        "coarsen": coarsen,
+        "unknowns": len(nodes),
+        "dipoles": len(coil.positions),
+        "load_s": loaded - start,
+        "pose_s": placed - loaded,
+        "conductivity_s": tissue - placed,
+        "first_solve_s": first,
+        "solve_s": again,
+        "of_which_primary_field_s": primary_s,
+        "iterations": int(field.iterations),
+        "residual": float(field.residual),
+        "status": field.status,
+    }
+
+
+def against_scipy(coarsen: int) -> dict:
+    """The same equations (float64) by scipy's CG with a Jacobi preconditioner, to the same residual."""
+    head, coil = tj.head.load("S1"), tj.coil.load("MagVenture_MC_B70")
+    pose = tj.coil.pose_on_scalp(head, tj.head.landmark(head, "hand_knob_left"), coil=coil)
+    sigma, mask, affine = tj.efield.conductivity(head, coarsen=coarsen)
+    extent = mask | (np.asarray(sigma) > 0)
+    grid = plan(extent, np.linalg.norm(affine[:3, :3], axis=0))
+    nodes, index = conducting_nodes(extent, affine, grid)
+    shape = tuple(n + 1 for n in grid.padded)
+    primary = np.zeros((np.prod(shape), 3), np.float32)
+    primary[np.asarray(index)] = np.asarray(tj.coil.primary_field(coil, pose, nodes)) @ (affine[:3, :3] / grid.spacing)
+    primary = jnp.asarray(primary.reshape(*shape, 3))
+    medium = fit(sigma, grid)
+
+    ours = jax.jit(lambda s, p: potential(s, p, grid.spacing, grid.levels, 1e-4))
+    jax.block_until_ready(ours(medium, primary))
+    (_, residual, iterations), ours_s = common.timed(lambda: jax.block_until_ready(ours(medium, primary)))
+
+    c = spfd.conductances(medium, grid.spacing)
+    b = np.asarray(spfd.drive(c, primary, grid.spacing), np.float64).ravel()
+    matrix = _matrix([np.asarray(e, np.float64) for e in c], shape)
+    diagonal = matrix.diagonal()
+    keep = np.flatnonzero(diagonal > 0)
+    matrix, b, diagonal = matrix[keep][:, keep].tocsr(), b[keep] - b[keep].mean(), diagonal[keep]
+    steps = []
+    start = time.perf_counter()
+    x, _ = cg(
+        matrix, b, rtol=1e-4, maxiter=5000, M=LinearOperator(matrix.shape, lambda r: r / diagonal),
+        callback=lambda _: steps.append(1),
+    )  # fmt: skip
+    scipy_s = time.perf_counter() - start
+    return {
+        "coarsen": coarsen,
+        "unknowns": len(keep),
+        "tmsjax_s": ours_s,
+        "tmsjax_iterations": int(iterations),
+        "tmsjax_residual": float(residual),
+        "scipy_cg_jacobi_s": scipy_s,
+        "scipy_iterations": len(steps),
+        "scipy_residual": float(np.linalg.norm(b - matrix @ x) / np.linalg.norm(b)),
+        "ratio": scipy_s / ours_s,
+    }
+
+
+def _matrix(c: list[np.ndarray], shape: tuple[int, ...]) -> sp.csr_matrix:
+    number = np.arange(np.prod(shape)).reshape(shape)
+    rows, columns, values = [], [], []
+    for axis, conductance in enumerate(c):
+        low = np.take(number, np.arange(shape[axis] - 1), axis).ravel()
+        high = np.take(number, np.arange(1, shape[axis]), axis).ravel()
+        g = conductance.ravel()
+        used = g > 0
+        low, high, g = low[used], high[used], g[used]
+        rows += [low, high, low, high]
+        columns += [low, high, high, low]
+        values += [g, g, -g, -g]
+    n = number.size
+    return sp.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (n, n))
+
+
+def main() -> None:
+    quick = common.parse(__doc__.splitlines()[0]).quick
+    spheres = [row for h in ((4.0, 2.0) if quick else (4.0, 2.0, 1.0)) for row in sphere_errors(h)]
+    common.table(
+        "E in the brain of a 92/86/80/78 mm sphere, relative L2 error",
+        ("mm", "conductivity", "brain", "outer 4 mm near coil", "iterations"),
+        [(r["voxel_mm"], r["conductivity"], r["brain"], r["outer_4_mm_near_coil"], r["iterations"]) for r in spheres],
+    )
+    heads = [head_times(c) for c in ((2,) if quick else (2, 1))]
+    for row in heads:
+        common.table(f"head S1, {row['coarsen']} mm", ("what", "value"), list(row.items()))
+    peer = against_scipy(2)
+    common.table("same equations at 2 mm, to 1e-4", ("what", "value"), list(peer.items()))
+
+    from_labels = next(
+        r["brain"] for r in spheres if r["voxel_mm"] == 2.0 and r["conductivity"] == "partial volume from labels"
+    )
+    targets = [
+        common.target("sphere, 2 mm from binary labels: E in brain, relative L2", from_labels, 0.015),
+        common.target("scipy CG + Jacobi over tmsjax, time at 2 mm", peer["ratio"], 1.0, at_least=True),
+    ]
+    if not quick:
+        first = heads[-1]["first_solve_s"]
+        targets.append(common.target("head S1 at 1 mm, first solve with compilation, s", first, 40.0))
+    common.write("efield", {"sphere": spheres, "head": heads, "scipy": peer}, targets, quick=quick)
+
+
+if __name__ == "__main__":
+    main()
