@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.parsers.expat import ExpatError
 
 import nibabel
 import numpy as np
@@ -59,7 +60,7 @@ def read_surface(path: str | Path) -> Surface:
     path = Path(path)
     try:
         vertices, faces = _read_gifti(path) if ".gii" in path.suffixes else _read_freesurfer(path)
-    except (ImageFileError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (ImageFileError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, ExpatError) as error:
         raise InputError(
             "a surface cannot be read", got=f"{path}: {error}", expected="GIFTI or FreeSurfer geometry"
         ) from error

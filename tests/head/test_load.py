@@ -1,0 +1,146 @@
+"""Label maps and surfaces from files: world positions are kept, bad files are named."""
+
+import nibabel
+import numpy as np
+import pytest
+from nibabel.freesurfer.io import write_geometry
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff
+
+from tmsjax import head as heads
+from tmsjax.core.errors import InputError
+
+AFFINE = np.array([[1.0, 0, 0, -20], [0, 1.2, 0, 5], [0, 0, 0.9, 31], [0, 0, 0, 1]])
+TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(0).integers(0, 6, (5, 6, 7)).astype(np.uint8)
+
+
+def world(head):
+    """World mm and label of every voxel, sorted."""
+    index = np.argwhere(np.ones(head.labels.shape, bool))
+    mm = index @ head.affine[:3, :3].T + head.affine[:3, 3]
+    rows = np.column_stack([np.round(mm, 6), head.labels.ravel()])
+    return rows[np.lexsort(rows.T)]
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LAS", "LIA", "PSR", "ARS"])
+def test_any_storage_order_gives_the_same_head(tmp_path, labels, axes):
+    turn = axcodes2ornt(axes)
+    stored = apply_orientation(labels, turn)
+    # apply_orientation moves axis n to turn[n]: build the affine of the turned array
+    affine = AFFINE @ inv_ornt_aff(turn, labels.shape)
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / "seg.nii.gz")
+    head = heads.load(tmp_path / "seg.nii.gz")
+    np.testing.assert_allclose(world(head), world(heads.from_labels(labels, AFFINE)), atol=1e-4)
+    assert np.linalg.det(head.affine[:3, :3]) > 0
+    assert (np.diag(head.affine)[:3] > 0).all()
+    assert head.name == "seg"
+
+
+def test_files_that_are_refused(tmp_path, labels):
+    with pytest.raises(InputError, match="no such head"):
+        heads.load(tmp_path / "absent.nii.gz")
+    (tmp_path / "text.nii").write_text("not an image")
+    with pytest.raises(InputError, match="cannot be read"):
+        heads.load(tmp_path / "text.nii")
+    (tmp_path / "head.msh").write_text("$MeshFormat")
+    with pytest.raises(InputError, match="SimNIBS meshes"):
+        heads.load(tmp_path / "head.msh")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no label map"):
+        heads.load(tmp_path / "empty")
+    nibabel.save(nibabel.Nifti1Image(np.stack([labels, labels], -1), AFFINE), tmp_path / "four.nii")
+    with pytest.raises(InputError, match="not a volume"):
+        heads.load(tmp_path / "four.nii")
+    sheared = AFFINE.copy()
+    sheared[0, 1] = 0.4
+    nibabel.save(nibabel.Nifti1Image(labels, sheared), tmp_path / "sheared.nii")
+    with pytest.raises(InputError, match="sheared"):
+        heads.load(tmp_path / "sheared.nii")
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "whole.nii")
+    (tmp_path / "cut.nii").write_bytes((tmp_path / "whole.nii").read_bytes()[:400])
+    with pytest.raises(InputError, match="cannot be read"):
+        heads.load(tmp_path / "cut.nii")
+
+
+def corners(scale):
+    return scale * np.array([[-1.0, -1, -1], [1, 0, 0], [0, 1, 0], [0, 0, 1]]) + [10, 20, 30]
+
+
+def gifti(path, vertices, faces=TETRAHEDRON, meta=None, space="NIFTI_XFORM_UNKNOWN"):
+    points = nibabel.gifti.GiftiDataArray(
+        vertices.astype(np.float32),
+        intent="NIFTI_INTENT_POINTSET",
+        datatype="NIFTI_TYPE_FLOAT32",
+        coordsys=nibabel.gifti.GiftiCoordSystem(space, space, np.eye(4)),
+        meta=nibabel.gifti.GiftiMetaData(meta or {}),
+    )
+    triangles = nibabel.gifti.GiftiDataArray(
+        faces.astype(np.int32), intent="NIFTI_INTENT_TRIANGLE", datatype="NIFTI_TYPE_INT32"
+    )
+    nibabel.save(nibabel.gifti.GiftiImage(darrays=[points, triangles]), path)
+
+
+def test_gifti_folder_beside_the_labels(tmp_path, labels):
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "labels.nii.gz")
+    for side in ("lh", "rh"):
+        gifti(tmp_path / f"{side}_white.gii", corners(1.0))
+        gifti(tmp_path / f"{side}.pial.surf.gii", corners(1.5))
+    head = heads.load(tmp_path)
+    assert sorted(head.surfaces) == ["lh_pial", "lh_white", "rh_pial", "rh_white"]
+    np.testing.assert_allclose(head.surfaces["lh_white"].vertices, corners(1.0), atol=1e-5)
+    np.testing.assert_array_equal(head.surfaces["rh_pial"].faces, TETRAHEDRON)
+
+
+def test_tkr_surfaces_are_moved_by_c_ras(tmp_path):
+    c_ras = np.array([1.5, -2.0, 3.25])
+    info = {
+        "head": np.array([2, 0, 20], np.int32),
+        "valid": "1  # volume info valid",
+        "filename": "orig.mgz",
+        "volume": np.array([256, 256, 256]),
+        "voxelsize": np.ones(3),
+        "xras": np.array([-1.0, 0, 0]),
+        "yras": np.array([0.0, 0, -1]),
+        "zras": np.array([0.0, 1, 0]),
+        "cras": c_ras,
+    }
+    for side in ("lh", "rh"):
+        write_geometry(tmp_path / f"{side}.white", corners(1.0), TETRAHEDRON, volume_info=info)
+        write_geometry(tmp_path / f"{side}.pial", corners(1.5), TETRAHEDRON, volume_info=info)
+    surfaces = heads.load_surfaces(tmp_path)
+    np.testing.assert_allclose(surfaces["lh_white"].vertices, corners(1.0) + c_ras, atol=1e-4)
+
+    meta = dict(zip(("VolGeomC_R", "VolGeomC_A", "VolGeomC_S"), map(str, c_ras), strict=True))
+    folder = tmp_path / "gifti"
+    folder.mkdir()
+    for side in ("lh", "rh"):
+        for kind in ("white", "pial"):
+            gifti(folder / f"{side}.{kind}.gii", corners(1.0), meta=meta)
+    np.testing.assert_allclose(heads.load_surfaces(folder)["rh_pial"].vertices, corners(1.0) + c_ras, atol=1e-4)
+
+
+def test_surfaces_that_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        heads.load_surfaces(tmp_path / "absent")
+    with pytest.raises(InputError, match="missing"):
+        heads.load_surfaces(tmp_path)
+    assert heads.load_surfaces(tmp_path, required=False) is None
+    for side in ("lh", "rh"):
+        gifti(tmp_path / f"{side}_white.gii", corners(1.0))
+        gifti(tmp_path / f"{side}_pial.gii", corners(1.5))
+    gifti(tmp_path / "rh_pial.gii", corners(1.5), TETRAHEDRON[:3])
+    with pytest.raises(InputError, match="do not correspond"):
+        heads.load_surfaces(tmp_path)
+    gifti(tmp_path / "rh_pial.gii", corners(np.nan))
+    with pytest.raises(InputError, match="damaged"):
+        heads.load_surfaces(tmp_path)
+    gifti(tmp_path / "rh_pial.gii", np.zeros((0, 3)), np.zeros((0, 3)))
+    with pytest.raises(InputError, match=r"empty|cannot be read"):
+        heads.load_surfaces(tmp_path)
+    (tmp_path / "rh_pial.gii").write_text("nothing")
+    with pytest.raises(InputError, match="cannot be read"):
+        heads.load_surfaces(tmp_path)
