@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 
 
 def main() -> None:
     """Entry point of ``tmsjax``: run a command; print tmsjax's own errors as messages, not as tracebacks."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     import tyro
     from rich.console import Console
 

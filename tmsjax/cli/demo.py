@@ -53,9 +53,14 @@ class DemoOptions:
 
 
 def demo(options: Annotated[DemoOptions, tyro.conf.arg(name="")]) -> None:
-    """Place a coil over the left motor hand knob of a real head and find which neurons fire."""
+    """Place a coil over the left motor hand knob of a real head and find which neurons fire.
+
+    Example: tmsjax demo --out demo --verify 5
+    """
     from rich.console import Console
 
+    import tmsjax.response
+    import tmsjax.viz  # noqa: F401 (before Stages: see catch_interrupts)
     from tmsjax.cli.stages import Stages
     from tmsjax.core.files import staged_folder
 

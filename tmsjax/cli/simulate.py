@@ -30,7 +30,10 @@ class SimulateOptions:
 
 
 def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> None:
-    """Simulate the thresholds of a recipe in NEURON; run it again to go on after an interruption."""
+    """Simulate the thresholds of a recipe in NEURON; run it again to go on after an interruption.
+
+    Example: tmsjax simulate benchmarks/recipes/open_L5_PC_1.toml --out L5.zarr
+    """
     from rich.console import Console
 
     import tmsjax as tj

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +13,28 @@ from rich.console import Console
 Say = Callable[[str], None]
 
 
+_interrupted = threading.Event()
+
+
+def catch_interrupts() -> None:
+    """From now on Ctrl-C raises KeyboardInterrupt, at the latest when the running stage ends.
+
+    Before, while packages are imported, Ctrl-C ends the process outright: NumPy's import does not survive an exception.
+    Python drops exceptions that are raised in callbacks of C libraries, so the event remembers them.
+    """
+
+    def interrupt(signum, frame) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
 class Stages:
-    """Prints one line a stage and keeps the seconds of each in ``seconds``."""
+    """Prints one line a stage and keeps the seconds of each in ``seconds``; Ctrl-C ends the work whole."""
 
     def __init__(self, console: Console) -> None:
+        catch_interrupts()
         self.console = console
         self.seconds: dict[str, float] = {}
 
@@ -31,5 +51,7 @@ class Stages:
                 status.update(f"{name}: {text}")
 
             yield say
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
         self.seconds[name] = round(time.perf_counter() - start, 2)
         self.console.print(f"[green]✓[/] {name:<22} {self.seconds[name]:6.1f} s  [dim]{said}[/]", highlight=False)

@@ -35,7 +35,10 @@ class TrainOptions:
 
 
 def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
-    """Train a surrogate on a dataset of ``tmsjax simulate`` and save its weights with a card."""
+    """Train a surrogate on a dataset of ``tmsjax simulate`` and save its weights with a card.
+
+    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic --side-mm 1.5
+    """
     import numpy as np
     from rich.console import Console
 

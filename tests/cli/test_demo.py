@@ -1,0 +1,139 @@
+"""The command itself, as a user runs it: the whole chain, what it writes, an interruption, bad input."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+
+def tmsjax(*arguments, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", "from tmsjax.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
+        timeout=600,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "out"
+    done = tmsjax("demo", "--out", out, "--sites", 40, "--rotations", 3, "--verify", 6, "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout, json.loads((out / "summary.json").read_text())
+
+
+def test_the_field_converged_and_the_target_is_the_left_hand_knob(run):
+    _, said, summary = run
+    assert summary["field"]["status"] == "converged"
+    assert summary["field"]["residual"] <= 1e-4
+    assert summary["target_mm"][0] < 0
+    assert "hand_knob_left" in said
+
+
+def test_every_layer_has_its_row(run):
+    _, said, summary = run
+    for layer, row in summary["layers"].items():
+        assert row["neurons"] == 120
+        assert row["share_in_domain"] > 0.9
+        assert 0 < row["a_per_us_p5"] < row["a_per_us_median"] < row["a_per_us_p95"] < 5000
+        assert layer.replace("L23", "L2/3") in said
+    assert summary["layers"]["L5"]["v_per_m_median"] < summary["layers"]["L23"]["v_per_m_median"]  # Aberra 2020
+
+
+def test_most_predictions_are_within_5_percent_of_neuron(run):
+    _, said, summary = run
+    errors = np.array([abs(row["error_percent"]) for row in summary["verified"]])
+    assert len(errors) == 6
+    assert (errors <= 5).sum() >= 5
+    assert "within 5 %" in said
+
+
+def test_the_csv_holds_every_threshold_of_the_table(run):
+    out, _, summary = run
+    with (out / "thresholds.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 360
+    for layer, numbers in summary["layers"].items():
+        values = [float(row["threshold_A_per_us"]) for row in rows if row["layer"] == layer]
+        assert np.median(values) == pytest.approx(numbers["a_per_us_median"], rel=1e-3)
+
+
+def test_field_and_overlays_open_in_other_programs(run):
+    out, _, summary = run
+    image = nib.load(out / "efield.nii.gz")
+    assert image.shape == (*summary["head"]["shape"], 3)
+    field = np.asarray(image.dataobj)
+    assert np.isfinite(field).all()
+    surface = nib.load(out / "L5.surf.gii")
+    overlay = nib.load(out / "L5_threshold.func.gii")
+    vertices, faces = surface.agg_data("pointset"), surface.agg_data("triangle")
+    values = overlay.agg_data()
+    assert len(values) == len(vertices)
+    assert faces.max() < len(vertices)
+    median = summary["layers"]["L5"]["a_per_us_median"]
+    assert 0.5 * median < np.median(values) < 2 * median
+    assert (out / "demo.png").stat().st_size > 50_000
+
+
+def test_the_summary_says_what_made_it(run):
+    out, _, summary = run
+    assert {"jax", "numpy", "neuron"} <= set(summary["versions"])
+    assert summary["seed"] == 3
+    assert summary["seconds"]["total"] > 0
+    assert sorted(summary["files"]) == sorted(item.name for item in out.iterdir())
+    assert all(card["sha256"] and card["data_hash"] for card in summary["surrogates"].values())
+
+
+def test_an_interruption_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from tmsjax.cli import main; main()", "demo", "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(300):  # until its hidden folder is there: it is at work
+        if list(tmp_path.iterdir()):
+            break
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "nothing was half-written" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--head", "nowhere.nii.gz"), "nowhere.nii.gz"),
+        (("--coil", "Unknown_Coil"), "Unknown_Coil"),
+        (("--landmark", "hand_knob_middle"), "hand_knob_middle"),
+        (("--verify", "-1"), "verify"),
+        (("--gap-mm", "-30"), "gap between coil and scalp"),
+    ],
+)
+def test_bad_input_is_an_error_message_and_not_a_traceback(tmp_path, arguments, said):
+    done = tmsjax("demo", "--out", tmp_path / "out", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "expected" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_has_an_example():
+    done = tmsjax("demo", "--help")
+    assert done.returncode == 0
+    assert "tmsjax demo --out demo --verify 5" in " ".join(done.stdout.split())
