@@ -129,6 +129,18 @@ def test_a_region_needs_a_finite_centre_and_radius():
         Roi.ball((0, 0, 0), -1.0)
 
 
+def test_no_neuron_stands_where_white_and_pial_surface_are_one(head):
+    """As on FreeSurfer's medial wall: here the lower half of the sphere."""
+    pial, white = (np.asarray(head.surfaces[f"lh_{name}"].vertices) for name in ("pial", "white"))
+    faces = head.surfaces["lh_pial"].faces
+    joined = np.where(pial[:, 2:] < 0, pial, white)
+    wall = from_labels(
+        head.labels, np.eye(4), surfaces={"lh_pial": Surface(pial, faces), "lh_white": Surface(joined, faces)}
+    )
+    positions = np.asarray(place(wall, "L5", n=2000, rotations=1).positions)
+    assert positions[:, 2].min() > -3
+
+
 def test_a_head_without_surfaces_says_so():
     bare = from_labels(np.full((4, 4, 4), 2, np.uint8), np.eye(4))
     with pytest.raises(InputError, match="no cortical surfaces"):

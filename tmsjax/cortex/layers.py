@@ -21,6 +21,9 @@ Those of ``ernie`` lie inside the layers' own bounds in the BigBrain (Wagstyl 20
 
 HEMISPHERES = ("lh", "rh")
 
+THINNEST_MM = 0.5
+"""Thinner columns are no cortex: on the medial wall FreeSurfer's white and pial surfaces are one."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerSurface:
@@ -50,6 +53,11 @@ class LayerSurface:
         """Area of every face, mm2."""
         t = self.triangles
         return 0.5 * np.linalg.norm(np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]), axis=1)
+
+
+def is_cortex(surface: LayerSurface) -> np.ndarray:
+    """(f,) True for faces whose columns are all at least ``THINNEST_MM`` long."""
+    return (np.linalg.norm(surface.columns, axis=1) >= THINNEST_MM)[surface.faces].all(axis=1)
 
 
 def normalised_depth(layer: str, model: str = "ernie") -> float:
@@ -107,15 +115,9 @@ def column_axes(
 ) -> tuple[Float[np.ndarray, "s 3"], Float[np.ndarray, " s"]]:
     """Unit vectors along the local column (towards the pia) and the cortical thickness in mm at points of a layer.
 
-    A column is interpolated between the corners of its face. Where the pial and the white surface touch, a column has
-    no direction of its own and takes its face's outward normal.
+    A column is interpolated between the corners of its face; ``is_cortex`` says where there are columns at all.
     """
     corners = surface.columns[surface.faces[faces]]
     column = np.einsum("sc,scd->sd", barycentric, corners)
     thickness = np.linalg.norm(column, axis=1)
-    t = surface.triangles[faces]
-    normal = np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    flat = thickness < 1e-3
-    axes = np.where(flat[:, None], normal, column / np.maximum(thickness, 1e-12)[:, None])
-    return axes, thickness
+    return column / thickness[:, None], thickness

@@ -13,7 +13,7 @@ from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import check_finite
-from tmsjax.cortex.layers import LayerSurface, column_axes, layer_surface, normalised_depth
+from tmsjax.cortex.layers import LayerSurface, column_axes, is_cortex, layer_surface, normalised_depth
 from tmsjax.head import HeadModel
 
 
@@ -87,9 +87,9 @@ def place(
 ) -> Population:
     """Place ``n`` sites of a layer in a region, each with ``rotations`` azimuths: n x rotations neurons.
 
-    Sites are spread evenly over the layer's area (one in every n-th part of it, at a random point of that part). The
-    somatodendritic axis follows the local column, from the white to the pial surface. The first azimuth of a site is
-    random, the others follow in steps of 360/rotations degrees (Aberra 2023, section 2.1.3).
+    Sites are spread evenly over the layer's area (one in every n-th part of it, at a random point of that part); columns
+    thinner than ``THINNEST_MM`` are left out. The somatodendritic axis follows the local column, from the white to the
+    pial surface. The first azimuth of a site is random, the others follow in steps of 360/rotations degrees (Aberra 2023, section 2.1.3).
 
     Args:
         head: a head with pial and white surfaces.
@@ -107,7 +107,7 @@ def place(
         raise InputError("size of the population", got=f"n={n}, rotations={rotations}", expected="both at least 1")
     depth = normalised_depth(layer) if depth is None else depth
     surface = layer_surface(head, depth)
-    chosen = np.arange(len(surface.faces)) if roi is None else np.flatnonzero(roi.contains(surface))
+    chosen = np.flatnonzero(is_cortex(surface) if roi is None else is_cortex(surface) & roi.contains(surface))
     areas = surface.face_areas[chosen]
     if len(chosen) == 0 or areas.sum() <= 0:
         reach = np.linalg.norm(surface.vertices - np.asarray(roi.centre_mm), axis=1).min() if roi else 0.0
