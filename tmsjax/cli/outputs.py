@@ -7,7 +7,10 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
+
+SCANNER = 1
+"""NIfTI's code of scanner coordinates (NIFTI_XFORM_SCANNER_ANAT)."""
 
 CONTEXT_MM = 12.0
 """Surface drawn round the region, bare, so that a reader sees where it lies."""
@@ -85,6 +88,7 @@ def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tu
     the median over azimuths at the nearest site, NaN outside the region.
     """
     import nibabel as nib
+    from nibabel.gifti.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage
 
     from tmsjax.cortex import layer_surface
 
@@ -97,21 +101,21 @@ def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tu
         np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in _groups(result.a_per_us, site, len(sites))
     ]
     places = np.stack([np.asarray(population.positions)[site == s][0] for s in range(len(sites))])
-    nearest = cKDTree(places)
+    nearest = KDTree(places)
     per_vertex = np.asarray(by_site)[nearest.query(vertices)[1]]
     shown = dataclasses.replace(roi, radius_mm=roi.radius_mm + CONTEXT_MM).contains(surface)
     per_face = np.asarray(by_site)[nearest.query(surface.triangles[shown].mean(axis=1))[1]]
     per_face[~inside[shown]] = np.nan
-    coordinates = nib.gifti.GiftiDataArray(
+    coordinates = GiftiDataArray(
         vertices.astype(np.float32),
         "NIFTI_INTENT_POINTSET",
-        coordsys=nib.gifti.GiftiCoordSystem("NIFTI_XFORM_SCANNER_ANAT", "NIFTI_XFORM_SCANNER_ANAT", np.eye(4)),
+        coordsys=GiftiCoordSystem(SCANNER, SCANNER, np.eye(4)),
     )
-    triangles = nib.gifti.GiftiDataArray(faces.astype(np.int32), "NIFTI_INTENT_TRIANGLE")
-    nib.save(nib.gifti.GiftiImage(darrays=[coordinates, triangles]), folder / f"{layer}.surf.gii")
-    data = nib.gifti.GiftiDataArray(per_vertex.astype(np.float32), "NIFTI_INTENT_NONE")
+    triangles = GiftiDataArray(faces.astype(np.int32), "NIFTI_INTENT_TRIANGLE")
+    nib.save(GiftiImage(darrays=[coordinates, triangles]), folder / f"{layer}.surf.gii")
+    data = GiftiDataArray(per_vertex.astype(np.float32), "NIFTI_INTENT_NONE")
     data.meta["Name"] = f"{layer} median threshold over azimuths (A/us)"
-    nib.save(nib.gifti.GiftiImage(darrays=[data]), folder / f"{layer}_threshold.func.gii")
+    nib.save(GiftiImage(darrays=[data]), folder / f"{layer}_threshold.func.gii")
     return (surface.vertices, surface.faces[shown]), per_face
 
 

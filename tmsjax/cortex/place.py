@@ -87,9 +87,10 @@ def place(
 ) -> Population:
     """Place ``n`` sites of a layer in a region, each with ``rotations`` azimuths: n x rotations neurons.
 
-    Sites are spread evenly over the layer's area (one in every n-th part of it, at a random point of that part); columns
-    thinner than ``THINNEST_MM`` are left out. The somatodendritic axis follows the local column, from the white to the
-    pial surface. The first azimuth of a site is random, the others follow in steps of 360/rotations degrees (Aberra 2023, section 2.1.3).
+    Sites are spread evenly over the layer's area (one in every n-th part of it, at a random point of that part);
+    columns thinner than ``THINNEST_MM`` are left out. The somatodendritic axis follows the local column, from the white
+    to the pial surface. The first azimuth of a site is random, the others follow in steps of 360/rotations degrees
+    (Aberra 2023, section 2.1.3).
 
     Args:
         head: a head with pial and white surfaces.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -83,7 +84,7 @@ def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise InputError("there is no such head", got=path, expected=kinds)
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         raw_affine, shape = np.asarray(image.affine, np.float64), image.shape
         if raw_affine.shape != (4, 4) or not np.isfinite(raw_affine).all() or abs(np.linalg.det(raw_affine)) < 1e-9:
             raise InputError(

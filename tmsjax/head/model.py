@@ -127,7 +127,11 @@ def _check_conductivity(conductivity: Mapping[int, float] | None) -> dict[int, f
     for label, value in (conductivity or {}).items():
         if not isinstance(label, int | np.integer) or not 1 <= label <= 255:
             raise InputError("conductivity of an impossible label", got=label, expected="labels 1 to 255 (0 is air)")
-        if not np.isscalar(value) or not np.isfinite(value) or value <= 0:
+        if (
+            not isinstance(value, int | float | np.integer | np.floating)
+            or not np.isfinite(value)
+            or not float(value) > 0
+        ):
             raise InputError(
                 f"conductivity of label {label} ({TISSUES.get(int(label), 'tissue of your own')}) cannot be used",
                 got=value,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from tmsjax.core.errors import InputError
 from tmsjax.core.transforms import apply_affine
@@ -29,8 +31,9 @@ def scalp_surface(head: HeadModel, *, spacing_mm: float = 2.0, smoothing_mm: flo
     tissue = np.pad(np.asarray(head.labels) > 0, pad)
     radius = max(1, round(3.0 / float(voxel.max())))
     tissue = ndimage.binary_closing(tissue, ndimage.generate_binary_structure(3, 1), iterations=radius)
-    tissue = ndimage.binary_fill_holes(tissue)
-    parts, count = ndimage.label(tissue)
+    tissue = np.asarray(ndimage.binary_fill_holes(tissue))
+    labelled: Any = ndimage.label(tissue)
+    parts, count = labelled
     if count > 1:
         tissue = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
     level = ndimage.gaussian_filter(tissue.astype(np.float32), smoothing_mm / voxel) - 0.5
@@ -62,7 +65,7 @@ def signed_distance(surface: Surface, points_mm: Float[np.ndarray, "p 3"]) -> Fl
         raise InputError("points have NaN or infinite coordinates", got=f"{points.shape[0]} points", expected="mm")
     vertices, faces = np.asarray(surface.vertices, np.float64), np.asarray(surface.faces)
     normals = vertex_normals(surface).astype(np.float64)
-    _, near = cKDTree(vertices[faces].mean(1)).query(points, min(24, len(faces)))
+    _, near = KDTree(vertices[faces].mean(1)).query(points, min(24, len(faces)))
     near = near.reshape(len(points), -1)
     best, sign = np.full(len(points), np.inf), np.ones(len(points))
     for column in near.T:

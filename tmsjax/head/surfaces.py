@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.parsers.expat import ExpatError
 
 import nibabel
@@ -88,14 +89,15 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _read_freesurfer(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    vertices, faces, info = read_geometry(path, read_metadata=True)
+    geometry: Any = read_geometry(path, read_metadata=True)
+    vertices, faces, info = geometry
     if len(info) and "cras" in info and str(info.get("valid", "1")).split("#")[0].strip().startswith("1"):
         vertices = vertices + np.asarray(info["cras"], np.float64)
     return vertices, faces
 
 
 def _read_gifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     points = image.get_arrays_from_intent("NIFTI_INTENT_POINTSET")
     triangles = image.get_arrays_from_intent("NIFTI_INTENT_TRIANGLE")
     if not points or not triangles:

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter
 
 from tmsjax.viz.surface import View, draw_surface, scale_bar
 
@@ -57,8 +58,8 @@ def demo_figure(
     scale_bar(axes[2])
     bar = fig.colorbar(ScalarMappable(norm, "viridis_r"), ax=list(axes[2:]), shrink=0.75, pad=0.01, extend="both")
     bar.set_label("median threshold over azimuths (A/µs)")
-    bar.ax.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-    bar.ax.yaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    bar.ax.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
     fig.suptitle(caption, fontsize=10)
     return _save(fig, path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fast_simplification
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 
 def decimate_hemisphere(
@@ -66,7 +66,7 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def distance_to_mesh(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, near: int = 24) -> np.ndarray:
     """(p,) distance to the nearest of the ``near`` triangles whose centres are nearest."""
-    _, index = cKDTree(vertices[faces].mean(1)).query(points, near)
+    _, index = KDTree(vertices[faces].mean(1)).query(points, near)
     best = np.full(len(points), np.inf)
     for j in range(near):
         a, b, c = (vertices[faces[index[:, j], k]] for k in range(3))
