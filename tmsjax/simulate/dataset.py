@@ -35,6 +35,10 @@ RESULTS: Mapping[str, tuple[str, float]] = {
     "status": ("int8", int(Status.NOT_DONE)),
 }
 CHUNK = 64
+"""Rows that are simulated together: what a kill can lose."""
+
+SHARD = 256 * CHUNK
+"""Rows in one file: few files, and little to write again for every chunk (zarr replaces files atomically)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +108,7 @@ def create_dataset(
     group = zarr.open_group(path, mode="w-", zarr_format=3)
     (k,) = lengths
     for name, (dtype, fill) in RESULTS.items():
-        group.create_array(name, shape=(k,), chunks=(CHUNK,), dtype=dtype, fill_value=fill)
+        group.create_array(name, shape=(k,), chunks=(CHUNK,), shards=(SHARD,), dtype=dtype, fill_value=fill)
     rows = group.create_group("recipe")
     for name, column in columns.items():
         rows.create_array(name, data=column)
