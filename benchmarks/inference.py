@@ -11,16 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 
-CNN_ONE_CORE = 2235
-"""Thresholds per CPU-second of the paper's CNN as a TensorFlow graph, one core (shared facts, not measured here)."""
+from benchmarks import _common
 
 PATHS = ("polynomial", "raw", "predict from host memory")
 
@@ -175,7 +171,7 @@ def main() -> None:
         for row in result["rows"]:
             rates = "  ".join(f"{k} {v:>10,}" for k, v in row.items() if k in PATHS)
             print(f"  degrees {row['degrees']!s:<10} batch {row['batch']:>7}  {rates}")
-    write(results, targets(results))
+    _common.write("inference", results, targets(results), quick=options.quick)
 
 
 def targets(results: dict) -> list[dict]:
@@ -184,29 +180,12 @@ def targets(results: dict) -> list[dict]:
     row = next(row for row in rows if row["batch"] == largest)
     key = "max_relative_error_against_float64"
     error = max(e for r in results.values() for row in r["rows"] for e in row.get(key, {}).values())
-    cnn, raw = row["polynomial"] / CNN_ONE_CORE, row["polynomial"] / row["raw"]
     return [
-        {"name": "relative error against float64, worst path", "value": error, "bar": "<= 1e-5", "held": error <= 1e-5},
-        {"name": "one core, over the paper's CNN as a TensorFlow graph", "value": cnn, "bar": "> 1", "held": cnn > 1},
-        {"name": "one core, over raw functionals", "value": raw, "bar": "> 1", "held": raw > 1},
+        _common.target("relative error against float64, worst path", error, 1e-5),
+        _common.target(
+            "one core, polynomial path over raw functionals", row["polynomial"] / row["raw"], 1.0, at_least=True
+        ),
     ]
-
-
-def write(results: dict, held: list[dict]) -> None:
-    """benchmarks/results/inference.json: versions, machine, results, targets."""
-    content = {
-        "name": "inference",
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": {name: version(name) for name in ("tmsjax", "jax", "jaxlib", "flax", "numpy")},
-        "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
-        "results": results,
-        "targets": held,
-    }
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / "inference.json").write_text(json.dumps(content, indent=1) + "\n")
-    for target in held:
-        print(f"{'held' if target['held'] else 'MISSED':<7} {target['name']}: {target['value']:.3g} ({target['bar']})")
 
 
 if __name__ == "__main__":

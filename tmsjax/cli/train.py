@@ -39,7 +39,6 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
 
     Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic --side-mm 1.5
     """
-    import numpy as np
     from rich.console import Console
 
     import tmsjax as tj
@@ -51,15 +50,10 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
     stages = Stages(console)
     dataset = open_dataset(options.dataset)
     recipe = recipes.Recipe.from_dict(dataset.attrs["recipe"])
-    results = dataset.results()
-    rows = np.flatnonzero(results["status"] == 0)
     with stages("fields") as say:
         source = recipes.Source(recipe, say)
-        patches = source.patches(rows, options.side_mm, options.z_shift_mm)
-        whole = np.isfinite(patches).all(axis=(1, 2, 3, 4))
-        rows, patches = rows[whole], patches[whole]
-        recipes.check_fields(patches, results["v_per_m"][rows] / results["factor"][rows], options.z_shift_mm)
-        say(f"{len(rows)} of {len(dataset)} thresholds have a patch within the tissue")
+        data = recipes.examples(source, dataset.results(), options.side_mm, options.z_shift_mm)
+        say(f"{len(data.rows)} of {len(dataset)} thresholds have a patch within the tissue")
     baseline = None
     if options.uniform:
         with stages("uniform map") as say:
@@ -74,18 +68,18 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
             cell=recipe.cell, pulse=recipe.pulse, side_mm=options.side_mm, z_shift_mm=options.z_shift_mm
         )
         model, report = tj.surrogate.train(
-            patches,
-            results["v_per_m"][rows],
+            data.patches,
+            data.v_per_m,
             spec,
             seed=options.seed,
-            groups=source.site[rows],
+            groups=data.site,
             uniform=baseline,
             progress=say,
         )
     with stages("weights"):
         card = {
             "data_hash": dataset.content_hash(),
-            "data": {"recipe": recipe.as_dict(), "thresholds": len(rows), "versions": dataset.attrs["versions"]},
+            "data": {"recipe": recipe.as_dict(), "thresholds": len(data.rows), "versions": dataset.attrs["versions"]},
             "licence": options.licence,
         }
         folder = tj.surrogate.save(model, options.out, card=card)

@@ -203,6 +203,35 @@ def _crop(field: EField, centre_mm: np.ndarray, radius_mm: float) -> EField:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What a surrogate is trained on and judged by, e of each.
+
+    Attributes:
+        rows: of the dataset. patches: (e, n, n, n, 3) samples, V/m per A/us, cell frame.
+        v_per_m: threshold, V/m at the centre of the patch. site: index of the site, which a split keeps whole.
+    """
+
+    rows: Int[np.ndarray, " e"]
+    patches: Float[np.ndarray, "e n n n 3"]
+    v_per_m: Float[np.ndarray, " e"]
+    site: Int[np.ndarray, " e"]
+
+
+def examples(source: Source, results: dict[str, np.ndarray], side_mm: float, z_shift_mm: float, n: int = 9) -> Examples:
+    """Patches and thresholds of a dataset's rows that have a threshold and whose grid stays within the tissue.
+
+    ``results`` is ``Dataset.results()``. Raises InputError if the fields have changed since they were simulated.
+    """
+    rows = np.flatnonzero(results["status"] == 0)
+    patches = source.patches(rows, side_mm, z_shift_mm, n)
+    whole = np.isfinite(patches).all(axis=(1, 2, 3, 4))
+    rows, patches = rows[whole], patches[whole]
+    check_fields(patches, results["v_per_m"][rows] / results["factor"][rows], z_shift_mm)
+    centre = np.linalg.norm(patches[:, n // 2, n // 2, n // 2], axis=-1)
+    return Examples(rows, patches, results["factor"][rows] * centre, source.site[rows])
+
+
 def check_fields(patches: Float[np.ndarray, "i n n n 3"], at_soma: Float[np.ndarray, " i"], z_shift_mm: float) -> None:
     """Raise InputError unless recomputed patches have the field at the soma that the thresholds were simulated with.
 
