@@ -31,7 +31,9 @@ class DemoOptions:
     coil: str = "MagVenture_MC_B70"
     """Bundled coil, or a .ccd file."""
     landmark: str = "hand_knob_left"
-    """Target: a named landmark of the head."""
+    """Target: a named landmark of the head, found through its registration to MNI."""
+    target_mm: tuple[float, float, float] | None = None
+    """Target in the head's own world mm instead of a landmark: for heads that are not registered."""
     handle_deg: float = 45.0
     """Angle of the coil's handle to the midline, backwards and outwards."""
     gap_mm: float = 2.0
@@ -47,7 +49,7 @@ class DemoOptions:
     rotations: int = 12
     """Azimuths per site."""
     max_didt_a_per_us: float = 150.0
-    """The stimulator's maximum in A/us. The default is nominal: read your own device's."""
+    """The stimulator's maximum in A/us. The default is a round number, no device's: give your own."""
     seed: int = 0
     """Of the neurons' places and of which are verified."""
 
@@ -81,14 +83,18 @@ def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
     import tmsjax as tj
     from tmsjax.cli import outputs, report
     from tmsjax.core.errors import InputError
+    from tmsjax.core.transforms import check_finite
 
     if options.verify < 0:
         raise InputError("--verify", got=options.verify, expected="0 or a number of neurons")
     console.print(f"tmsjax {tj.__version__} on {jax.devices()[0].platform}, {jax.device_count()} device(s)\n")
     with stages("head") as say:
         head = tj.head.load(options.head, surfaces=options.surfaces)
-        target = tj.head.landmark(head, options.landmark)
-        say(f"{head.name}: {options.landmark} at {np.array2string(target, precision=1)} mm")
+        if options.target_mm is None:
+            target, aim = tj.head.landmark(head, options.landmark), options.landmark.replace("_", " ")
+        else:
+            target, aim = check_finite(options.target_mm, (3,), "--target-mm"), "target"
+        say(f"{head.name}: {aim} at {np.array2string(target, precision=1)} mm")
     with stages("coil") as say:
         coil = tj.coil.load(options.coil)
         pose = tj.coil.pose_on_scalp(head, target, handle_deg=options.handle_deg, gap_mm=options.gap_mm)
@@ -101,7 +107,7 @@ def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
         say(f"{field.status}: residual {float(field.residual):.1e} after {int(field.iterations)} iterations")
         if field.status != "converged":
             console.print(f"[yellow]the field has {field.status}[/]")
-    roi = tj.cortex.Roi.ball(target, options.radius_mm, hemisphere="lh" if options.landmark.endswith("left") else None)
+    roi = tj.cortex.Roi.ball(target, options.radius_mm, hemisphere=_hemisphere(options))
     populations, models, results = {}, {}, {}
     with stages("neurons") as say:
         for layer in LAYERS:
@@ -126,8 +132,14 @@ def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
         with stages("NEURON") as say:
             verified = report.verify(LAYERS, field, populations, results, options, say)
     with stages("files"):
-        outputs.write(folder, options, head, coil, pose, target, field, roi, populations, results)
+        outputs.write(folder, options, aim, head, coil, pose, target, field, roi, populations, results)
     console.print(report.layer_table(rows, options))
     if verified:
         console.print(report.verify_table(verified))
     return report.summary(options, head, coil, pose, target, field, rows, verified, stages.seconds, models)
+
+
+def _hemisphere(options: DemoOptions) -> str | None:
+    """The side that a landmark's name gives: its region must not reach across the midline."""
+    sides = {"left": "lh", "right": "rh"}
+    return None if options.target_mm else sides.get(options.landmark.rsplit("_", 1)[-1])

@@ -16,14 +16,14 @@ CONTEXT_MM = 12.0
 """Surface drawn round the region, bare, so that a reader sees where it lies."""
 
 
-def write(folder: Path, options, head, coil, pose, target, field, roi, populations: dict, results: dict) -> None:
+def write(folder: Path, options, aim: str, head, coil, pose, target, field, roi, populations: dict, results: dict) -> None:
     """Write demo.png, efield.nii.gz, the GIFTI overlays and thresholds.csv into ``folder``."""
     thresholds_csv(folder / "thresholds.csv", populations, results)
     field_nifti(folder / "efield.nii.gz", field)
     meshes, values = {}, {}
     for layer, population in populations.items():
         meshes[layer], values[layer] = layer_overlay(folder, head, roi, layer, population, results[layer])
-    figure(folder / "demo.png", options, head, coil, pose, target, field, meshes, values)
+    figure(folder / "demo.png", options, aim, head, coil, pose, target, field, meshes, values)
 
 
 def thresholds_csv(path: Path, populations: dict, results: dict) -> None:
@@ -124,7 +124,7 @@ def _groups(values: np.ndarray, group: np.ndarray, count: int) -> list[np.ndarra
     return np.split(np.asarray(values)[order], np.cumsum(np.bincount(group, minlength=count))[:-1])
 
 
-def figure(path: Path, options, head, coil, pose, target, field, meshes: dict, values: dict) -> None:
+def figure(path: Path, options, aim: str, head, coil, pose, target, field, meshes: dict, values: dict) -> None:
     """The demo's picture: coil, field on the cortex, thresholds of every layer."""
     import tmsjax as tj
     from tmsjax.viz import demo_figure
@@ -146,6 +146,6 @@ def figure(path: Path, options, head, coil, pose, target, field, meshes: dict, v
         layer_meshes=meshes,
         layer_values=values,
         target_mm=np.asarray(target),
-        caption=f"{coil.name.replace('_', ' ')} over the {options.landmark.replace('_', ' ')} of head {head.name}, "
+        caption=f"{coil.name.replace('_', ' ')} over the {aim} of head {head.name}, "
         f"{options.handle_deg:g}°, {options.direction}, {options.pulse} pulse",
     )

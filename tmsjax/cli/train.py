@@ -13,13 +13,15 @@ import tyro
 class TrainOptions:
     """Train a surrogate on a dataset of ``tmsjax simulate`` and save its weights with a card.
 
-    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic --side-mm 1.5
+    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic --licence CC-BY-4.0
     """
 
     dataset: tyro.conf.Positional[Path]
     """Dataset folder (zarr)."""
     out: Path
     """Folder for the weights and card.json."""
+    licence: str
+    """Licence of the weights, written to the card: it follows the reconstruction's."""
     side_mm: float = 1.5
     """Side of the sampling grid."""
     z_shift_mm: float = 0.0
@@ -30,14 +32,12 @@ class TrainOptions:
     """Also simulate the 2,522-direction uniform-field map of the paper and score it beside the surrogate."""
     cells: Path | None = None
     """Folder of cells that are not bundled."""
-    licence: str = "CC-BY-4.0"
-    """Licence of the weights, written to the card; it follows the reconstruction's."""
 
 
 def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
     """Train a surrogate on a dataset of ``tmsjax simulate`` and save its weights with a card.
 
-    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic --side-mm 1.5
+    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic --licence CC-BY-4.0
     """
     from rich.console import Console
 

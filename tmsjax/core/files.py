@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from tmsjax.core.errors import InputError
 def staged_folder(out: Path | str) -> Iterator[Path]:
     """Yield an empty folder to write into; its files move to ``out`` when the block ends well, and vanish otherwise.
 
-    An error or Ctrl-C leaves ``out`` as it was. Files of an earlier run are replaced one by one; others stay.
+    An error or Ctrl-C leaves ``out`` as it was. A new folder appears in one step; in one that exists, files of an earlier
+    run are replaced one by one in the order they were written (write the summary last), and others stay.
 
     Raises:
         InputError: ``out`` is a file, or cannot be made or written to.
@@ -32,11 +34,21 @@ def staged_folder(out: Path | str) -> Iterator[Path]:
         ) from error
     try:
         yield stage
-        out.mkdir(exist_ok=True)
-        for item in stage.iterdir():
+        if not out.exists():
+            stage.chmod(0o777 & ~_umask())
+            stage.replace(out)
+            return
+        for item in sorted(stage.iterdir(), key=lambda item: item.stat().st_mtime_ns):
             target = out / item.name
             if target.is_dir() and item.is_dir():
                 shutil.rmtree(target)
             item.replace(target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it; temporary folders are made private without it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

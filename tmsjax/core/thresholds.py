@@ -37,7 +37,7 @@ class Thresholds:
 
     @property
     def a_per_us(self) -> ndarray:
-        """The coil's |dI/dt| at threshold, A/us (k,), of a field in V/m per A/us: the same number as ``factor``."""
+        """The coil's |dI/dt| at threshold, A/us (k,): ``factor``, where the field was given in V/m per A/us."""
         return self.factor
 
     @property
