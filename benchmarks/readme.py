@@ -29,13 +29,13 @@ def rows() -> list[tuple[str, str, str]]:
         add("demo", f"its predictions against NEURON, {check['neurons']} neurons drawn at random", value)
     if "surrogates" in found:
         for cell, score in found["surrogates"]["results"].items():
-            ours, uniform = score["surrogate"], score["uniform"]
+            ours, uniform = score["unseen poses"], score["uniform"]
             value = (
                 f"{ours['mape_percent']:.2f} / {ours['median_ape_percent']:.2f} %, R² {ours['r2']:.3f} "
                 f"(uniform field: {uniform['mape_percent']:.1f} / {uniform['median_ape_percent']:.1f} %, "
                 f"{uniform['r2']:.2f})"
             )
-            add("surrogates", f"`{cell}`: mean / median error on {ours['n']} thresholds at sites not seen", value)
+            add("surrogates", f"`{cell}`: mean / median error, {ours['n']} neurons at coil poses not trained on", value)
     if "efield" in found:
         targets = {t["name"]: t["value"] for t in found["efield"]["targets"]}
         for name, value in targets.items():

@@ -38,8 +38,9 @@ class Recipe:
         cell: name of the cell. pulse: name of the pulse. layer: where its somata lie.
         head, coil, landmark: as ``tmsjax demo`` takes them.
         thresholds: how many to simulate.
-        poses: how many coil poses; the first two have the handle at 45 and 90 degrees over the landmark, the others lie
-            up to ``spread_mm`` from it with any angle. Every field is used in both directions of the current.
+        poses: how many coil poses. The first ``fixed_poses`` (2 at most) have the handle at 45 and 90 degrees over the
+            landmark; the others lie up to ``spread_mm`` from it with any angle, another set for every seed. Every field
+            is used in both directions of the current.
         sites, rotations, radius_mm: the population drawn from (a ball of cortex round the landmark).
         tolerance: of the threshold search, relative. initiation: whether to look for the compartment that fires first.
         seed: of everything drawn.
@@ -53,6 +54,7 @@ class Recipe:
     landmark: str = "hand_knob_left"
     thresholds: int = 4000
     poses: int = 10
+    fixed_poses: int = 2
     spread_mm: float = 25.0
     gap_mm: float = 2.0
     sites: int = 2000
@@ -117,11 +119,11 @@ def poses(recipe: Recipe, model: head.HeadModel) -> list[CoilPose]:
     target = head.landmark(model, recipe.landmark)
     rng = np.random.default_rng([recipe.seed, 1])
     first = coils.pose_on_scalp(model, target, handle_deg=45.0, gap_mm=recipe.gap_mm)
-    out = [first]
-    for k in range(1, recipe.poses):
+    out = [first] if recipe.fixed_poses else []
+    while len(out) < recipe.poses:
         radius, direction = recipe.spread_mm * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
         angle = rng.uniform(-180.0, 180.0)
-        if k == 1:
+        if len(out) == 1 and recipe.fixed_poses == 2:
             radius, angle = 0.0, 90.0
         aside = radius * np.array([np.cos(direction), np.sin(direction), 0.0])
         aim = np.asarray(first.centre, np.float64) + np.asarray(first.rotation, np.float64) @ aside
