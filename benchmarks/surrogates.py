@@ -1,8 +1,8 @@
 """Held-out scores of the bundled surrogates, recomputed: `python -m benchmarks.surrogates [--quick]`.
 
 Reads the simulated thresholds in `datasets/`, computes their fields again from the recipe, and scores the shipped
-weights on the sites that their training held out (the split is a function of the card's seed), and on coil poses that it
-never saw, beside the uniform-field map's score on the held-out sites (from the card).
+weights on the sites that their training held out (the split is a function of the card's seed), and on coil poses that
+it never saw, beside the uniform-field map's score on the held-out sites (from the card).
 """
 
 from __future__ import annotations

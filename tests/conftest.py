@@ -1,4 +1,4 @@
-"""Shared by all tests: where the developers' reference data is, and strict JAX dtypes."""
+"""Shared by all tests: where the developers' reference data is."""
 
 import os
 from pathlib import Path
