@@ -1,6 +1,7 @@
 """The cell library: the bundled cells, and what wrong names and folders are told."""
 
 import hashlib
+import inspect
 import re
 import subprocess
 import sys
@@ -61,6 +62,12 @@ def test_an_unknown_cell_lists_the_known_ones(name):
     assert "open/L5_PC_1" in str(error.value)
 
 
+@pytest.mark.parametrize("name", [None, 5])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(InputError, match="no such cell"):
+        inspect.unwrap(cells.load)(name)
+
+
 def test_a_reference_cell_without_its_folder_says_how_to_get_it(tmp_path):
     with pytest.raises(InputError, match=r"root=FOLDER[\s\S]*github.com/Aman-A"):
         cells.load("aberra2019/L4_LBC_cACint209_1")
@@ -71,8 +78,10 @@ def test_a_reference_cell_without_its_folder_says_how_to_get_it(tmp_path):
 def test_an_unknown_axon_or_membrane_is_refused(simple):
     with pytest.raises(InputError, match="axon variant"):
         cells.load("open/L5_PC_1", axon="cut")
-    with pytest.raises(InputError, match="membrane table"):
-        cells.cable_model(cells.from_file(simple, "L6_TPC"))
+    with pytest.raises(InputError, match="axon variant"):
+        cells.from_file(simple, "L23_PC", axon="cut")
+    with pytest.raises(InputError, match=r"membrane table[\s\S]*L23_PC[\s\S]*L5_TTPC2"):
+        cells.from_file(simple, "L6_TPC")
 
 
 def test_the_room_imports_no_jax():

@@ -1,9 +1,12 @@
 """Tissue shares recovered from labels against those counted in 8x8x8 points a voxel."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from tmsjax import efield
 from tmsjax import head as heads
 from tmsjax.core.errors import InputError
 
@@ -66,42 +69,39 @@ def test_flat_layers_on_the_grid_are_left_alone():
     labels = np.zeros((20, 20, 20), np.uint8)
     labels[:, :, 4:] = 2
     labels[:, :, 12:] = 1
-    values = heads.partial_volume(labels, heads.PAPER_CONDUCTIVITY)
-    np.testing.assert_allclose(values[10, 10], np.repeat([0.0, 0.275, 0.126], [4, 8, 8]), rtol=1e-5)
+    shares = dict(heads.fractions(labels))
+    np.testing.assert_array_equal(shares[2][10, 10], np.repeat([0.0, 1.0, 0.0], [4, 8, 8]))
+    np.testing.assert_array_equal(shares[1][10, 10], np.repeat([0.0, 0.0, 1.0], [4, 8, 8]))
 
 
-def test_means():
+def test_conductivity_is_the_mean_over_the_shares():
     labels = shells(*SHELLS["skull 3 mm and CSF 2 mm at 2 mm"])
-    arithmetic = heads.partial_volume(labels, heads.PAPER_CONDUCTIVITY)
-    geometric = heads.partial_volume(labels, heads.PAPER_CONDUCTIVITY, mean="geometric")
-    assert (geometric <= arithmetic + 1e-6).all()
-    assert (geometric[labels > 0] > 0).all()
-    assert arithmetic.max() <= 1.654 * (1 + 1e-6)
+    head = heads.from_labels(labels, np.diag([2.0, 2.0, 2.0, 1.0]))
+    sigma, mask, affine = efield.conductivity(head)
+    mean = sum(heads.PAPER_CONDUCTIVITY[label] * share for label, share in heads.fractions(labels))
+    np.testing.assert_allclose(sigma, mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(mask, labels > 0)
+    np.testing.assert_array_equal(affine, head.affine)
 
 
-def test_coarsen_counts_exactly():
+def test_a_coarser_grid_counts_exactly():
     labels = np.zeros((4, 4, 5), np.uint8)
     labels[:, :, :3] = 2
     labels[0, 0, 0] = 3
     affine = np.diag([0.5, 0.5, 0.5, 1.0])
     affine[:3, 3] = [7, 8, 9]
-    values, coarse = heads.coarsen(labels, affine, heads.PAPER_CONDUCTIVITY, 2)
-    assert values.shape == (2, 2, 3)
-    assert values[0, 0, 0] == pytest.approx((7 * 0.275 + 1.654) / 8)
-    assert values[1, 1, 1] == pytest.approx(0.275 / 2)
-    assert values[0, 0, 2] == 0
+    sigma, mask, coarse = efield.conductivity(heads.from_labels(labels, affine), partial_volume=False, coarsen=2)
+    assert sigma.shape == mask.shape == (2, 2, 3)
+    assert sigma[0, 0, 0] == pytest.approx((7 * 0.275 + 1.654) / 8)
+    assert sigma[1, 1, 1] == pytest.approx(0.275 / 2)
+    assert sigma[0, 0, 2] == 0
     np.testing.assert_allclose(coarse @ [0, 0, 0, 1], [7.25, 8.25, 9.25, 1])
     np.testing.assert_allclose(np.diag(coarse), [1, 1, 1, 1])
-    geometric, _ = heads.coarsen(labels, affine, heads.PAPER_CONDUCTIVITY, 2, mean="geometric")
-    assert geometric[0, 0, 0] == pytest.approx((0.275**7 * 1.654) ** (1 / 8))
-    assert geometric[1, 1, 1] == pytest.approx(0.275 / 2)
 
 
 def test_what_is_refused():
-    labels = shells(*SHELLS["sulcus of 1 mm at 1 mm"])
-    with pytest.raises(InputError, match=r"labels \[4\]"):
-        heads.partial_volume(labels, {2: 0.275, 3: 1.654})
-    with pytest.raises(InputError, match="cannot be used"):
-        heads.partial_volume(labels, {2: 0.275, 3: 1.654, 4: np.nan})
-    with pytest.raises(InputError, match="factor 0"):
-        heads.coarsen(labels, np.eye(4), heads.PAPER_CONDUCTIVITY, 0)
+    head = heads.from_labels(shells(*SHELLS["sulcus of 1 mm at 1 mm"]), np.eye(4))
+    with pytest.raises(InputError, match="label 4"):
+        efield.conductivity(dataclasses.replace(head, conductivity={2: 0.275, 3: 1.654}))
+    with pytest.raises(InputError, match="coarsen"):
+        efield.conductivity(head, coarsen=0)

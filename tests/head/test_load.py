@@ -1,5 +1,9 @@
 """Label maps and surfaces from files: world positions are kept, bad files are named."""
 
+import json
+import shutil
+from importlib import resources
+
 import nibabel
 import numpy as np
 import pytest
@@ -66,6 +70,93 @@ def test_files_that_are_refused(tmp_path, labels):
         heads.load(tmp_path / "cut.nii")
 
 
+REGISTRATION = np.array([[1.0, 0.1, 0, 3], [-0.1, 0.9, 0, 4], [0, 0, 1.1, 5], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "text.txt", "affine.mat", "comma.csv", "binary.npy"])
+def test_registration_and_landmarks_are_given_to_load(tmp_path, kind):
+    labels = np.full((40, 40, 40), 2, np.uint8)
+    nibabel.save(nibabel.Nifti1Image(labels, np.diag([2.0, 2, 2, 1])), tmp_path / "seg.nii.gz")
+    given = {"array": REGISTRATION, "list": REGISTRATION.tolist()}.get(kind, tmp_path / kind)
+    if kind.endswith("npy"):
+        np.save(given, REGISTRATION)
+    elif "." in kind:
+        np.savetxt(given, REGISTRATION, delimiter="," if kind.endswith("csv") else "  ")
+    head = heads.load(tmp_path / "seg.nii.gz", mni_to_head=given, landmarks={"spot": (10.0, 20.0, 30.0)})
+    np.testing.assert_allclose(head.mni_to_head, REGISTRATION)
+    place = REGISTRATION[:3, :3] @ [10, 20, 30] + REGISTRATION[:3, 3]
+    np.testing.assert_allclose(heads.landmark(head, "spot"), place, atol=1.0)
+
+
+def test_registrations_that_are_refused(tmp_path, labels):
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "seg.nii.gz")
+    for name, text in {
+        "three.txt": "1 0 0 0\n0 1 0 0\n0 0 1 0\n",
+        "ragged.txt": "1 0\n0\n",
+        "words.txt": "a b\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "matlab.mat").write_bytes(b"MATLAB 5.0 MAT-file\x00\xff\xfe")
+    for name in ("three.txt", "ragged.txt", "words.txt", "matlab.mat", "absent.txt"):
+        with pytest.raises(InputError, match=r"mni_to_head cannot be read[\s\S]*4 rows of 4"):
+            heads.load(tmp_path / "seg.nii.gz", mni_to_head=tmp_path / name)
+    with pytest.raises(InputError, match="mni_to_head cannot be used"):
+        heads.load(tmp_path / "seg.nii.gz", mni_to_head=REGISTRATION.T)
+    plain = heads.load(tmp_path / "seg.nii.gz")
+    with pytest.raises(InputError, match=r"head.load\(..., mni_to_head="):
+        heads.landmark(plain, "hand_knob_left")
+
+
+def test_a_folder_laid_out_as_the_bundled_head(tmp_path, monkeypatch):
+    folder = tmp_path / "S1"
+    folder.mkdir()
+    for name in ("labels.nii.gz", "surfaces.npz", "head.json"):
+        shutil.copy(resources.files("tmsjax") / "data" / "heads" / "S1" / name, folder / name)
+    facts = json.loads((folder / "head.json").read_text())
+    facts |= {"name": "copy", "landmarks": {"spot": [1.0, 2.0, 3.0]}}
+    (folder / "head.json").write_text(json.dumps(facts))
+    s1 = heads.load("S1")
+    monkeypatch.chdir(tmp_path)
+    assert heads.load("S1").name == "S1"  # a folder of the same name makes no difference
+    copy = heads.load("./S1", mni_to_head=REGISTRATION, landmarks={"other": (4.0, 5.0, 6.0)})
+    assert copy.name == "copy"
+    assert sorted(copy.landmarks) == ["other", "spot"]
+    np.testing.assert_array_equal(copy.labels, s1.labels)
+    np.testing.assert_array_equal(copy.affine, s1.affine)
+    np.testing.assert_array_equal(copy.mni_to_head, REGISTRATION)
+    for name, surface in s1.surfaces.items():
+        np.testing.assert_array_equal(copy.surfaces[name].vertices, surface.vertices)
+        np.testing.assert_array_equal(copy.surfaces[name].faces, surface.faces)
+    for head in (s1, copy):
+        assert not head.labels.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("head.json", b"{", "head.json cannot be read"),
+        ("head.json", b"[1]", "head.json cannot be used"),
+        ("head.json", b'{"name": 3}', "head.json cannot be used"),
+        ("head.json", b'{"mni_to_head": [[1, 2]]}', "mni_to_head cannot be used"),
+        ("head.json", b'{"landmarks": {"spot": "here"}}', "landmark 'spot'"),
+        ("surfaces.npz", b"nothing", "packed surfaces cannot be read"),
+    ],
+)
+def test_bad_files_in_a_folder(tmp_path, labels, name, content, says):
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "labels.nii.gz")
+    assert heads.load(tmp_path).name == tmp_path.name
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        heads.load(tmp_path)
+
+
+def test_packed_surfaces_lack_one(tmp_path, labels):
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "labels.nii.gz")
+    np.savez(tmp_path / "surfaces.npz", quantum_mm=0.01, lh_white=np.zeros((3, 3), np.int16))
+    with pytest.raises(InputError, match="lh_faces"):
+        heads.load(tmp_path)
+
+
 def corners(scale):
     return scale * np.array([[-1.0, -1, -1], [1, 0, 0], [0, 1, 0], [0, 0, 1]]) + [10, 20, 30]
 
@@ -93,6 +184,19 @@ def test_gifti_folder_beside_the_labels(tmp_path, labels):
     assert sorted(head.surfaces) == ["lh_pial", "lh_white", "rh_pial", "rh_white"]
     np.testing.assert_allclose(head.surfaces["lh_white"].vertices, corners(1.0), atol=1e-5)
     np.testing.assert_array_equal(head.surfaces["rh_pial"].faces, TETRAHEDRON)
+
+
+def test_an_incomplete_set_beside_the_labels_is_ignored_with_a_warning(tmp_path, labels):
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "labels.nii.gz")
+    gifti(tmp_path / "lh_white.gii", corners(1.0))
+    for source in (tmp_path / "labels.nii.gz", tmp_path):
+        with pytest.warns(UserWarning, match=r"ignored: .* has lh_white.gii but no lh_pial, rh_white, rh_pial"):
+            head = heads.load(source)
+        assert head.surfaces is None
+        with pytest.raises(InputError, match="surfaces are missing"):
+            heads.load(source, surfaces=tmp_path)
+    with pytest.raises(InputError, match="surfaces are missing"):
+        heads.load("S1", surfaces=tmp_path)
 
 
 def test_tkr_surfaces_are_moved_by_c_ras(tmp_path):

@@ -1,6 +1,7 @@
 """Pulses: closed forms against an ODE solver, physics of the coil current, recordings, bad input."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_recording_is_read_and_normalised(tmp_path):
     [
         ("t,E\n0,0\n0.1,nan\n0.2,1\n", "NaN"),
         ("0,0\n0.1,hello\n", "NaN, infinity or text"),
-        ("0,0\n0.2,1\n0.1,1\n", "goes back"),
+        ("0,0\n0.2,1\n0.1,1\n", r"goes back[\s\S]*0\.1 ms in sample 2 after 0\.2 ms"),
         ("0,0\n0.2,0\n", "zeros"),
         ("0\n1\n", "two columns"),
         ("0,1,2\n1,2,3\n", "two columns"),
@@ -153,6 +154,36 @@ def test_bad_recordings(tmp_path, text, says):
     path.write_text(text)
     with pytest.raises(InputError, match=says):
         pulse(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("unit", "says"), [(1e3, "window[\\s\\S]*us by 1000"), (1e-3, "too short[\\s\\S]*s by 1000")])
+def test_times_in_us_or_s_are_refused(tmp_path, name, unit, says):
+    named = pulse(name)
+    np.savetxt(tmp_path / "right.csv", np.stack([named.time_ms + 4.0, named.waveform], 1), delimiter=",")
+    np.testing.assert_allclose(pulse(tmp_path / "right.csv").waveform, named.waveform)
+    np.savetxt(tmp_path / "wrong.csv", np.stack([unit * named.time_ms, named.waveform], 1), delimiter=",")
+    with pytest.raises(InputError, match=says):
+        pulse(tmp_path / "wrong.csv")
+    with pytest.raises(InputError, match="times in ms"):
+        pulse(Pulse(unit * named.time_ms, named.waveform, "wrong"))
+
+
+def test_a_pulse_that_the_window_misses_is_refused():
+    named = pulse("biphasic")
+    late = np.append(-1.5, named.time_ms), np.append(0.0, named.waveform)
+    with pytest.raises(InputError, match=r"100 % of the energy after 1 ms[\s\S]*cut off what comes before"):
+        pulse(Pulse(*late, "late"))
+    tail = np.arange(0.0, 10.0, 2e-4)  # a long, noisy recording is one pulse all the same
+    noisy = np.interp(tail, named.time_ms, named.waveform, right=0.0)
+    noisy += 0.01 * np.random.default_rng(0).normal(size=tail.size)
+    assert pulse(Pulse(tail, noisy, "noisy")).time_ms[-1] > 9
+
+
+@pytest.mark.parametrize("source", [None, 3])
+def test_what_is_no_pulse_is_refused(source):
+    with pytest.raises(InputError, match="monophasic, biphasic, halfsine"):
+        inspect.unwrap(pulse)(source)
 
 
 def test_unknown_pulse_names_those_that_exist():

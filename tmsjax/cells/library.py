@@ -6,6 +6,7 @@ import os
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from tmsjax.cells.biophysics import table_of
 from tmsjax.cells.main_axon import Rule, main_axon_terminal
 from tmsjax.cells.morphology import read_morphology
 from tmsjax.cells.myelin import myelinate
@@ -43,11 +44,9 @@ def load(name: str, *, root: str | os.PathLike | None = None, axon: str | None =
     variant: disabled for aberra2019's L5 cells, intact otherwise. Raises InputError for an unknown name or a missing
     file.
     """
-    if axon not in (None, "intact", "disabled"):
-        raise InputError("there is no such axon variant", got=repr(axon), expected='"intact", "disabled" or None')
-    family, _, short = name.partition("/")
-    if name not in names():
+    if not isinstance(name, str) or name not in names():
         raise InputError("there is no such cell", got=repr(name), expected=", ".join(names()))
+    family, _, short = name.partition("/")
     if family == "open":
         table, file = OPEN[short]
         with as_file(files("tmsjax") / "data" / "cells" / "open" / file) as path:
@@ -71,8 +70,12 @@ def from_file(
     """Make a cell from a reconstruction of a rat neuron (.asc or .swc, +y towards the pia) and a membrane table.
 
     ``biophysics`` is "L23_PC", "L4_LBC" or "L5_TTPC2". The reconstruction is scaled, turned so that +z points to the
-    pia, and myelinated (Aberra et al. 2018, 2020).
+    pia, and myelinated (Aberra et al. 2018, 2020). Raises InputError for another table or variant of the
+    axon, or a file that is missing or no reconstruction.
     """
+    table_of(biophysics)
+    if axon not in ("intact", "disabled"):
+        raise InputError("there is no such axon variant", got=repr(axon), expected='"intact" or "disabled"')
     sections = myelinate(scale(read_morphology(path), scaling))
     disabled = main_axon_terminal(sections, main_axon) if axon == "disabled" else None
     return Cell(name=name or Path(path).stem, biophysics=biophysics, sections=sections, disabled=disabled)

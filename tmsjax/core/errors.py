@@ -19,15 +19,3 @@ class InputError(TmsjaxError, ValueError):
 
 class MissingToolError(TmsjaxError, RuntimeError):
     """A program or package that this task needs (a C++ compiler, NEURON, an extra) is not installed."""
-
-
-def require(package: str, extra: str):
-    """Import an optional ``package``, or raise an error that names the extra that installs it."""
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise MissingToolError(
-            f"this needs the package {package!r}; install it with: pip install 'tmsjax[{extra}]'"
-        ) from error

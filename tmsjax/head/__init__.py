@@ -1,6 +1,6 @@
 """Heads: tissue labels, conductivities, cortical surfaces, landmarks, the scalp."""
 
-from tmsjax.head.conductivity import coarsen, fractions, partial_volume
+from tmsjax.head.conductivity import fractions
 from tmsjax.head.landmarks import LANDMARKS, landmark
 from tmsjax.head.load import load
 from tmsjax.head.model import (
@@ -19,13 +19,11 @@ __all__ = [
     "TISSUES",
     "HeadModel",
     "Surface",
-    "coarsen",
     "fractions",
     "from_labels",
     "landmark",
     "load",
     "load_surfaces",
-    "partial_volume",
     "scalp_surface",
     "signed_distance",
     "vertex_normals",

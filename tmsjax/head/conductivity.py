@@ -1,23 +1,20 @@
-"""Conductivity of every voxel, with the share of each tissue in voxels that a boundary crosses.
+"""The share of each tissue in every voxel, recovered from labels alone, for ``tmsjax.efield.conductivity``.
 
-Steps of voxel labels are the largest error of a finite-difference field (facts: 2.9 % in a sphere at 2 mm, 0.9 % with
-exact shares). ``partial_volume`` recovers the shares from labels alone; ``coarsen`` counts them in a finer label map.
+Steps of voxel labels are the largest error of a finite-difference field: 2.9 % in a sphere at 2 mm, 0.9 % with exact
+shares. In the grey matter of a folded head (sulci of 3.5 mm) at 1 and 2 mm the error was 5.3 and 10.8 % with binary
+labels; with exact shares 4.3 and 8.5 % for the arithmetic mean of the tissues' conductivities, which the solver takes,
+3.7 and 7.0 % for the geometric, 5.8 and 9.3 % for the harmonic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from scipy import ndimage
 
-from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import InputError
 from tmsjax.head.model import CSF, GREY, SCALP, SKULL, WHITE
-
-Mean = Literal["arithmetic", "geometric"]
 
 INSIDE_OUT = (WHITE, GREY, CSF, SKULL, SCALP)
 """Each tissue lies around those before it; the boundary of each cumulated set is reconstructed by itself."""
@@ -33,67 +30,6 @@ SHEET = 12
 
 SUBSAMPLES = 4
 CHUNK = 100_000
-
-
-def partial_volume(
-    labels: UInt8[np.ndarray, "i j k"], conductivity: Mapping[int, ArrayLike], *, mean: Mean = "arithmetic"
-) -> Float[np.ndarray, "i j k"]:
-    """Conductivity (i, j, k) in S/m, float32, from labels alone, averaged over reconstructed tissue boundaries.
-
-    The share of each tissue comes from ``fractions``. Air has no conductivity and no part in a geometric mean: a
-    voxel at the skin has its tissues' mean times the share of tissue, which may be above zero where the label is air.
-    Harmonic means are not offered: they are worse than no mean at all (folded head, 8.5 % to 9.3 %).
-
-    Args:
-        labels: tissue of each voxel, 0 air.
-        conductivity: label -> S/m, one for every label but air (``HeadModel.conductivity``).
-        mean: "arithmetic", or "geometric" (a little better in folded grey matter, 7.0 % for 8.5 % at 2 mm).
-
-    Raises:
-        InputError: a label without conductivity, or an unknown mean.
-    """
-    values = _values(labels, conductivity, mean)
-    total = np.zeros(labels.shape, np.float32)
-    tissue = np.zeros(labels.shape, np.float32)
-    for label, share in fractions(labels):
-        if mean == "arithmetic":
-            total += np.float32(values[label]) * share
-        else:
-            total += np.float32(np.log(values[label])) * share
-            tissue += share
-    if mean == "arithmetic":
-        return total
-    return np.where(tissue > 0, tissue * np.exp(total / np.maximum(tissue, 1e-6)), 0).astype(np.float32)
-
-
-def coarsen(
-    labels: UInt8[np.ndarray, "i j k"],
-    affine: Float[np.ndarray, "4 4"],
-    conductivity: Mapping[int, ArrayLike],
-    factor: int,
-    *,
-    mean: Mean = "arithmetic",
-) -> tuple[Float[np.ndarray, "a b c"], Float[np.ndarray, "4 4"]]:
-    """Conductivity on a grid ``factor`` times coarser, averaged exactly over the labels inside each voxel.
-
-    A grid that ``factor`` does not divide is filled up with air. Returns (conductivity S/m float32, its affine).
-    """
-    values = _values(labels, conductivity, mean)
-    if factor < 1:
-        raise InputError("the grid cannot be coarsened", got=f"factor {factor}", expected="a whole number >= 1")
-    padded = np.pad(labels, [(0, -n % factor) for n in labels.shape])
-    shape = tuple(n // factor for n in padded.shape)
-    blocks = (shape[0], factor, shape[1], factor, shape[2], factor)
-    table = np.zeros(256, np.float32)
-    for label, value in values.items():
-        table[label] = value if mean == "arithmetic" else np.log(value)
-    total = table[padded].reshape(blocks).mean((1, 3, 5))
-    if mean == "geometric":
-        share = (padded > 0).reshape(blocks).mean((1, 3, 5), dtype=np.float32)
-        total = np.where(share > 0, share * np.exp(total / np.maximum(share, 1e-6)), 0).astype(np.float32)
-    step = np.diag([factor, factor, factor, 1.0])
-    step[:3, 3] = (factor - 1) / 2
-    return total, np.asarray(affine, np.float64) @ step
 
 
 def fractions(labels: UInt8[np.ndarray, "i j k"]) -> Iterator[tuple[int, np.ndarray]]:
@@ -178,18 +114,3 @@ def _interpolation(n: int) -> np.ndarray:
     at = (np.arange(n) + 0.5) / n - 0.5
     line = np.stack([np.maximum(-at, 0), 1 - np.abs(at), np.maximum(at, 0)])
     return np.einsum("ax,by,cz->abcxyz", line, line, line).reshape(27, n**3).astype(np.float32)
-
-
-def _values(labels: np.ndarray, conductivity: Mapping[int, ArrayLike], mean: str) -> dict[int, float]:
-    if mean not in ("arithmetic", "geometric"):
-        raise InputError("unknown mean of conductivities", got=mean, expected='"arithmetic" or "geometric"')
-    values = {int(label): float(np.asarray(value)) for label, value in conductivity.items()}
-    missing = [int(v) for v in np.unique(labels) if v and int(v) not in values]
-    if missing:
-        raise InputError(
-            "labels have no conductivity", got=f"labels {missing}", expected="a value in S/m for every label but air"
-        )
-    bad = {label: value for label, value in values.items() if not np.isfinite(value) or value <= 0}
-    if bad:
-        raise InputError("conductivity cannot be used", got=bad, expected="positive finite numbers in S/m")
-    return values

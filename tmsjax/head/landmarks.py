@@ -66,7 +66,7 @@ def carry(head: HeadModel, name: str) -> Float[np.ndarray, 3]:
             f"head {head.name!r} is not registered to MNI152, so {name!r} has no place in it",
             got="mni_to_head=None",
             expected="a 4x4 affine, MNI152 mm -> head RAS+ mm",
-            mend="give it to from_labels or load, or give the target in mm yourself",
+            mend="head.load(..., mni_to_head=MATRIX or FILE), from_labels(..., mni_to_head=MATRIX), or a target in mm",
         )
     return apply_affine(np.asarray(head.mni_to_head), np.asarray(known[name], np.float64))
 

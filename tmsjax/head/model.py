@@ -25,7 +25,7 @@ TISSUES: dict[int, str] = {
 WHITE, GREY, CSF, SKULL, SCALP = 1, 2, 3, 4, 5
 
 PAPER_CONDUCTIVITY: dict[int, float] = {WHITE: 0.126, GREY: 0.275, CSF: 1.654, SKULL: 0.01, SCALP: 0.25}
-"""Conductivity of each label in S/m: Aberra et al. 2023 (Brain Stimul. 16:1374), methods, after SimNIBS 3."""
+"""Conductivity of each label in S/m: Aberra et al. 2023 (NeuroImage 275:120184), methods, after SimNIBS 3."""
 
 SURFACES = ("lh_white", "lh_pial", "rh_white", "rh_pial")
 """Names of the cortical surfaces; white and pial of a hemisphere share their faces, vertex by vertex."""
@@ -49,7 +49,8 @@ class HeadModel:
     """A volume conductor with its anatomy, in scanner RAS+ mm.
 
     Attributes:
-        labels: (i, j, k) uint8 tissue of each voxel (see ``TISSUES``; 0 is air).
+        labels: (i, j, k) uint8 tissue of each voxel (see ``TISSUES``; 0 is air). Read-only, as results are kept for
+            it; for other labels make another head.
         affine: (4, 4) float64, voxel index -> RAS+ mm of the voxel's centre; right-handed and unsheared.
         conductivity: label -> S/m for every label but air; its values are leaves, so they can be differentiated.
         surfaces: "lh_white", "lh_pial", "rh_white", "rh_pial" -> Surface, or None. White and pial of a hemisphere
@@ -77,14 +78,14 @@ class HeadModel:
 def from_labels(
     labels: ArrayLike,
     affine: ArrayLike,
-    conductivity: Mapping[int, float] | None = None,
+    conductivity: Mapping[int, ArrayLike] | None = None,
     *,
     surfaces: dict[str, Surface] | None = None,
     mni_to_head: ArrayLike | None = None,
     landmarks: Mapping[str, ArrayLike] | None = None,
     name: str = "unnamed",
 ) -> HeadModel:
-    """Make a head from tissue labels and their affine, as they are: nothing is reoriented or resampled.
+    """Make a head from copies of tissue labels and their affine, as they are: nothing is reoriented or resampled.
 
     Args:
         labels: (i, j, k) integers, 0 air, 1 white matter, 2 grey matter, 3 CSF, 4 skull, 5 scalp and other soft
@@ -98,47 +99,63 @@ def from_labels(
 
     Raises:
         InputError: labels that are not 3-D, not integers, of unknown value or without brain; an affine that is
-            sheared, singular or reflected; a conductivity that is not a positive finite number.
+            sheared, singular or reflected; a conductivity that is not a positive finite number; a registration that
+            is reflected; a landmark that is no point.
     """
     table = _check_conductivity(conductivity)
-    grid, _ = check_voxel_affine(affine, "affine of the label map")
-    registration = None
-    if mni_to_head is not None:
-        registration = np.asarray(mni_to_head, np.float64)
-        if registration.shape != (4, 4) or not np.isfinite(registration).all() or np.linalg.det(registration) <= 0:
-            raise InputError(
-                "mni_to_head cannot be used",
-                got=registration.tolist(),
-                expected="a 4x4 affine with positive determinant, MNI152 mm -> RAS+ mm",
-            )
+    grid, _ = check_voxel_affine(_matrix(affine, "affine of the label map"), "affine of the label map")
     return HeadModel(
         labels=_check_labels(labels, table),
         affine=grid,
         conductivity=table,
         surfaces=surfaces,
-        mni_to_head=registration,
-        landmarks={key: np.asarray(value, np.float64) for key, value in (landmarks or {}).items()},
+        mni_to_head=None if mni_to_head is None else _check_registration(mni_to_head),
+        landmarks={key: _check_point(key, value) for key, value in (landmarks or {}).items()},
         name=name,
     )
 
 
-def _check_conductivity(conductivity: Mapping[int, float] | None) -> dict[int, float]:
+def _check_conductivity(conductivity: Mapping[int, ArrayLike] | None) -> dict[int, float]:
     table = dict(PAPER_CONDUCTIVITY)
     for label, value in (conductivity or {}).items():
         if not isinstance(label, int | np.integer) or not 1 <= label <= 255:
             raise InputError("conductivity of an impossible label", got=label, expected="labels 1 to 255 (0 is air)")
-        if (
-            not isinstance(value, int | float | np.integer | np.floating)
-            or not np.isfinite(value)
-            or not float(value) > 0
-        ):
+        number = np.asarray(value)
+        if number.ndim or number.dtype.kind not in "iuf" or not np.isfinite(number) or not number > 0:
             raise InputError(
                 f"conductivity of label {label} ({TISSUES.get(int(label), 'tissue of your own')}) cannot be used",
                 got=value,
                 expected="a positive finite number in S/m",
             )
-        table[int(label)] = float(value)
+        table[int(label)] = float(number)
     return dict(sorted(table.items()))
+
+
+def _matrix(value: ArrayLike, what: str) -> np.ndarray:
+    """A copy in float64."""
+    try:
+        return np.array(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} is not made of numbers", got=repr(value)[:80], expected="finite numbers") from error
+
+
+def _check_registration(mni_to_head: ArrayLike) -> np.ndarray:
+    matrix = _matrix(mni_to_head, "mni_to_head")
+    usable = matrix.shape == (4, 4) and np.isfinite(matrix).all() and np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6)
+    if not usable or np.linalg.det(matrix) <= 0:
+        raise InputError(
+            "mni_to_head cannot be used",
+            got=matrix.tolist(),
+            expected="a 4x4 affine with positive determinant and last row 0 0 0 1, MNI152 mm -> RAS+ mm",
+        )
+    return matrix
+
+
+def _check_point(name: str, value: ArrayLike) -> np.ndarray:
+    point = _matrix(value, f"landmark {name!r}")
+    if point.shape != (3,) or not np.isfinite(point).all():
+        raise InputError(f"landmark {name!r} is no point", got=point.tolist(), expected="x, y, z in MNI152 mm")
+    return point
 
 
 def _check_labels(labels: ArrayLike, table: dict[int, float]) -> np.ndarray:
@@ -177,4 +194,6 @@ def _check_labels(labels: ArrayLike, table: dict[int, float]) -> np.ndarray:
             got=f"labels {values.tolist()}",
             expected="voxels of white matter (1) or grey matter (2)",
         )
-    return np.ascontiguousarray(data, dtype=np.uint8)
+    own = np.array(data, dtype=np.uint8, order="C")
+    own.flags.writeable = False
+    return own

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
+from zipfile import BadZipFile
 
 import nibabel
 import numpy as np
@@ -25,7 +27,8 @@ def load_surfaces(folder: str | Path, *, required: bool = True) -> dict[str, Sur
     metadata (VolGeomC_R, _A, _S) added unless its coordinate system is already the scanner's.
 
     Returns:
-        The four surfaces by name, or None if the folder has none of them and they are not ``required``.
+        The four surfaces by name, or None if they are not ``required`` and the folder has none of them or, with a
+        warning, not all.
 
     Raises:
         InputError: some are missing, unreadable or empty, or white and pial do not correspond vertex by vertex.
@@ -37,13 +40,43 @@ def load_surfaces(folder: str | Path, *, required: bool = True) -> dict[str, Sur
     if not paths and not required:
         return None
     missing = [name for name in SURFACES if name not in paths]
+    if missing and not required:
+        warnings.warn(
+            f"cortical surfaces ignored: {folder} has {', '.join(path.name for path in paths.values())} but no "
+            f"{', '.join(missing)}; the head is loaded without surfaces (give a whole set by surfaces=FOLDER)",
+            stacklevel=2,
+        )
+        return None
     if missing:
         raise InputError(
             "surfaces are missing",
             got=f"no {missing} in {folder}",
             expected=NAMES,
         )
-    surfaces = {name: read_surface(path) for name, path in paths.items()}
+    return _corresponding({name: read_surface(path) for name, path in paths.items()})
+
+
+def read_packed_surfaces(path: Path) -> dict[str, Surface]:
+    """The four surfaces of ``surfaces.npz``, as the bundled head has it; InputError if it cannot be used.
+
+    Integer coordinates ``lh_white`` .. (v, 3) times ``quantum_mm`` are RAS+ mm; ``lh_faces`` and ``rh_faces`` (f, 3)
+    are shared by white and pial.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            quantum = float(stored["quantum_mm"])
+            meshes = {name: ((stored[name] * quantum), stored[f"{name[:2]}_faces"]) for name in SURFACES}
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise InputError(
+            "the packed surfaces cannot be read",
+            got=f"{path}: {error}",
+            expected=f"arrays quantum_mm, lh_faces, rh_faces, {', '.join(SURFACES)}",
+        ) from error
+    return _corresponding({name: _checked(*mesh, path) for name, mesh in meshes.items()})
+
+
+def _corresponding(surfaces: dict[str, Surface]) -> dict[str, Surface]:
+    """The surfaces, if the faces of white and pial are the same."""
     for side in ("lh", "rh"):
         white, pial = surfaces[f"{side}_white"], surfaces[f"{side}_pial"]
         if white.faces.shape != pial.faces.shape or (white.faces != pial.faces).any():
@@ -65,10 +98,16 @@ def read_surface(path: str | Path) -> Surface:
         raise InputError(
             "a surface cannot be read", got=f"{path}: {error}", expected="GIFTI or FreeSurfer geometry"
         ) from error
+    return _checked(vertices, faces, path)
+
+
+def _checked(vertices: np.ndarray, faces: np.ndarray, path: Path) -> Surface:
     vertices, faces = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
-    if vertices.ndim != 2 or faces.ndim != 2 or not len(vertices) or not len(faces):
+    if any(a.ndim != 2 or a.shape[1] != 3 or not len(a) for a in (vertices, faces)):
         raise InputError(
-            "a surface is empty", got=f"{path}: {len(vertices)} vertices, {len(faces)} faces", expected="triangles"
+            "a surface is empty or not made of triangles",
+            got=f"{path}: vertices {vertices.shape}, faces {faces.shape}",
+            expected="(v, 3) and (f, 3)",
         )
     if not np.isfinite(vertices).all() or faces.min() < 0 or faces.max() >= len(vertices):
         raise InputError(

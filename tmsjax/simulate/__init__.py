@@ -3,7 +3,7 @@
 from tmsjax.simulate.circuits import coil_voltage
 from tmsjax.simulate.dataset import Dataset, create_dataset, open_dataset, run_dataset
 from tmsjax.simulate.pulses import Pulse, on_grid, pulse, recorded
-from tmsjax.simulate.quasipotential import injection_currents, quasipotential
+from tmsjax.simulate.quasipotential import quasipotential
 from tmsjax.simulate.search import Search, Status, find_threshold
 from tmsjax.simulate.truth import fires, thresholds, uniform_thresholds
 
@@ -16,7 +16,6 @@ __all__ = [
     "create_dataset",
     "find_threshold",
     "fires",
-    "injection_currents",
     "on_grid",
     "open_dataset",
     "pulse",

@@ -17,10 +17,9 @@ from numpy import ndarray
 from tmsjax.cells.mechanism_library import load_neuron
 from tmsjax.cells.neuron_cell import steady_state
 from tmsjax.core.errors import InputError
-from tmsjax.simulate.pulses import Pulse, on_grid
+from tmsjax.simulate.pulses import WINDOW_MS, Pulse, on_grid
 
 DT_MS = 0.005
-WINDOW_MS = 1.0
 INITIATION_DT_MS = 0.001
 INITIATION_WINDOW_MS = 2.0
 CROSSINGS = 3

@@ -1,7 +1,7 @@
 """TMS pulses: the time course of the induced field, unit peak, from our own circuits or from a recording.
 
 The three named pulses are closed-form circuits (see circuits.py) fitted to the output of a MagVenture MagPro X100 by
-``benchmarks/fit_pulses.py``.
+``benchmarks/fit_pulses.py``; ``pulse`` states how well.
 """
 
 from __future__ import annotations
@@ -18,10 +18,6 @@ from numpy import ndarray
 from tmsjax.core.errors import InputError
 from tmsjax.simulate.circuits import Circuit, Monophasic, Switched, coil_voltage
 
-# Fitted to the recorded pulses, both at unit peak (benchmarks/fit_pulses.py). Errors over the 0.74 ms recording in % of
-# the peak, rms and largest (within 2 us of a switching): monophasic 0.63, 8.3; biphasic 0.99, 16.0; half-sine 0.76,
-# 9.9. Uniform-field thresholds against those of the recording (L2/3 and L5 clone 1 of Aberra et al. 2020, 7 directions
-# each): monophasic -0.5 to -0.7 %, biphasic -0.9 to +0.3 %, half-sine -2.0 to +0.3 %.
 MAGPRO_X100: dict[str, Circuit] = {
     "monophasic": Monophasic(1.5102, 417.975, 3.9186, 0.056205, 2.789e-4, 1.1243e-3),
     "biphasic": Switched(2, 1.7689, 427.032, 1.6089e-3, 3.4452e-3, 5.896e-4, 8.281e-4),
@@ -29,6 +25,12 @@ MAGPRO_X100: dict[str, Circuit] = {
 }
 SAMPLE_MS = 2e-4  # 5 MHz, as the recordings
 DURATION_MS = 1.0
+WINDOW_MS = 1.0
+"""How long a simulation runs, and so the longest pulse, from its first sample on."""
+SHORTEST_MS = 0.01
+"""The least integral of E^2 over its peak: two steps of the simulation."""
+MISSED = 0.1
+"""The most of the integral of E^2 that may lie beyond the window."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +45,31 @@ class Pulse:
 def pulse(source: str | os.PathLike | Pulse) -> Pulse:
     """A pulse by name (monophasic, biphasic, halfsine), from a recorded CSV (t_ms, E), or as it is.
 
+    The named pulses are circuits fitted to the output of a MagVenture MagPro X100 (recordings at 5 MHz of Aberra et
+    al. 2020), both at unit peak. Errors over the recorded 0.74 ms, in % of the peak: RMS, and the largest, which lies
+    within 2 us of a switching; and the change of uniform-field thresholds from those of the recording (L2/3 and L5
+    clone 1 of Aberra et al. 2020, 7 directions each):
+
+    ==========  ====  =======  ================
+    pulse       RMS   largest  thresholds
+    ==========  ====  =======  ================
+    monophasic  0.63  8.3      -0.5 to -0.7 %
+    biphasic    0.99  16.0     -0.9 to +0.3 %
+    halfsine    0.76  9.9      -2.0 to +0.3 %
+    ==========  ====  =======  ================
+
     Raises:
-        InputError: an unknown name, an unreadable file, or a recording that is no pulse.
+        InputError: an unknown name, an unreadable file, a recording that is no pulse, or one that does not fit the
+            simulation's window of 1 ms after its first sample (as with times in us or s).
     """
     if isinstance(source, Pulse):
         return _checked(source.time_ms, source.waveform, source.name)
     if isinstance(source, str) and source in MAGPRO_X100:
         return _fitted(source)
-    path = Path(source)
-    if path.suffix.lower() == ".csv" or path.exists():
-        return recorded(path)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.suffix.lower() == ".csv" or path.exists():
+            return recorded(path)
     raise InputError(
         "unknown pulse",
         got=repr(source),
@@ -127,8 +144,35 @@ def _checked(time_ms: ndarray, waveform: ndarray, name: str) -> Pulse:
     if not (np.diff(time_ms) > 0).all():
         row = int(np.argmax(np.diff(time_ms) <= 0)) + 1
         raise InputError(
-            f"pulse {name}", got=f"time goes back or stands still at sample {row}", expected="increasing t_ms"
+            f"pulse {name}: time goes back or stands still",
+            got=f"{time_ms[row]:.9g} ms in sample {row} after {time_ms[row - 1]:.9g} ms",
+            expected="increasing t_ms",
         )
     if not np.abs(waveform).max() > 0:
         raise InputError(f"pulse {name}", got="a waveform of zeros", expected="a peak other than zero")
+    _check_duration(time_ms - time_ms[0], np.abs(waveform), name)
     return Pulse(time_ms, waveform, name)
+
+
+def _check_duration(after_ms: ndarray, size: ndarray, name: str) -> None:
+    """Refuse what the window would miss, and what its time steps would: mostly times that are not in ms."""
+    share = (size / size.max()) ** 2
+    total = np.trapezoid(share, after_ms)
+    inside = np.append(after_ms[after_ms < WINDOW_MS], min(WINDOW_MS, after_ms[-1]))
+    missed = 1 - np.trapezoid(np.interp(inside, after_ms, share), inside) / total
+    peak_ms = after_ms[size.argmax()]
+    found = f"the peak {peak_ms:g} ms after the first sample, {after_ms[-1]:g} ms in all"
+    if peak_ms >= WINDOW_MS or missed > MISSED:
+        raise InputError(
+            f"pulse {name} does not fit the simulation's window",
+            got=f"{found}, {100 * missed:.0f} % of the energy after {WINDOW_MS:g} ms",
+            expected=f"times in ms, and a pulse within {WINDOW_MS:g} ms of the first sample",
+            mend="divide times in us by 1000; cut off what comes before the pulse",
+        )
+    if total < SHORTEST_MS:
+        raise InputError(
+            f"pulse {name} is too short to be simulated",
+            got=f"{found}, the energy of {total:.2g} ms at the peak",
+            expected=f"times in ms, and the energy of at least {SHORTEST_MS:g} ms at the peak",
+            mend="multiply times in s by 1000",
+        )

@@ -48,7 +48,8 @@ def quasipotential(cable: CableModel, efield_v_per_m: Float[ndarray, "*batch n 3
 def injection_matrix(cable: CableModel) -> scipy.sparse.csr_array:
     """The axial conductances (n, n) in uS that turn quasipotentials (mV) into injected currents (nA).
 
-    ``I_i = sum_j (es_j - es_i) / R_ij``. Branch points and section ends have no membrane and so carry no current: their
+    ``I_i = sum_j (es_j - es_i) / R_ij`` act on the membrane exactly as the potentials -es outside it would, and add up
+    to zero. Branch points and section ends have no membrane and so carry no current: their
     quasipotential is the conductance-weighted mean of their neighbours', which eliminates them.
     """
     n = cable.n
@@ -63,10 +64,3 @@ def injection_matrix(cable: CableModel) -> scipy.sparse.csr_array:
         1.0 / laplacian.diagonal()[n:]
     )  # ends touch only segments, so their block is diagonal
     return scipy.sparse.csr_array(laplacian[:n, :n] - laplacian[:n, n:] @ ends @ laplacian[n:, :n])
-
-
-def injection_currents(cable: CableModel, es_mv: Float[ndarray, "*batch n"]) -> Float[ndarray, "*batch n"]:
-    """Current (nA) into every segment that acts exactly as the potentials -es outside it would; the sum is zero."""
-    es = np.asarray(es_mv, float)
-    flat = es.reshape(-1, cable.n)
-    return (injection_matrix(cable) @ flat.T).T.reshape(es.shape)
