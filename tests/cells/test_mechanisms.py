@@ -1,5 +1,7 @@
 """Every gate against its closed form (Hay et al. 2011; Aberra et al. 2018), and how mechanisms are compiled."""
 
+from importlib import resources
+
 import numpy as np
 import pytest
 
@@ -197,9 +199,15 @@ def test_the_compiled_library_is_kept_and_found_again(monkeypatch, tmp_path):
     first = library.compiled_library()
     assert library.compiled_library() == first
     assert first.is_relative_to(tmp_path)
-    assert ran == [sorted(f"{name}.mod" for name in (*library.MECHANISMS, *library.DRIVE))]
-    monkeypatch.setattr(library, "_sources", lambda: {"NaTa_t.mod": b"changed"})
-    assert library.compiled_library().parent != first.parent
+    folder = resources.files("tmsjax.cells") / "mechanisms"
+    there = sorted(path.name for path in folder.iterdir() if path.name.endswith((".mod", ".inc")))
+    assert ran == [there]
+    assert len(there) == len(library.MECHANISMS) + len(library.DRIVE) + len(library.INCLUDED)
+    for name in ("NaTa_t.mod", "linoid.inc"):  # an included file counts too
+        sources = library._sources() | {name: b"changed"}
+        monkeypatch.setattr(library, "_sources", lambda sources=sources: sources)
+        assert library.compiled_library().parent != first.parent
+        first = library.compiled_library()
 
 
 def test_without_a_compiler_the_error_says_what_to_install(monkeypatch, tmp_path):

@@ -33,6 +33,8 @@ MECHANISMS = (
 )
 DRIVE = ("QuasiInjection",)
 """Compiled with them: the drive of the induced field, which `tmsjax.simulate.oracle` inserts."""
+INCLUDED = ("linoid.inc",)
+"""What several mechanisms share."""
 TABULATED = tuple(name for name in MECHANISMS if name not in ("SK_E2", "CaDynamics_E2"))
 """Mechanisms whose rates depend on the potential only, so that NEURON can tabulate them."""
 
@@ -109,7 +111,8 @@ def _loaded_mechanisms(h) -> set[str]:
 
 def _sources() -> dict[str, bytes]:
     folder = files("tmsjax.cells") / "mechanisms"
-    return {f"{name}.mod": (folder / f"{name}.mod").read_bytes() for name in (*MECHANISMS, *DRIVE)}
+    names = (*(f"{name}.mod" for name in (*MECHANISMS, *DRIVE)), *INCLUDED)
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def _key(sources: dict[str, bytes], version: str) -> str:

@@ -77,11 +77,4 @@ PROCEDURE rates(v (mV)) {
     UNITSON
 }
 
-FUNCTION linoid(k, x, s) {
-    : k x / (1 - exp(-x/s)), which tends to k s at x = 0
-    if (fabs(x/s) < 1e-6) {
-        linoid = k * s * (1 + 0.5*x/s)
-    } else {
-        linoid = k * x / (1 - exp(-x/s))
-    }
-}
+INCLUDE "linoid.inc"
