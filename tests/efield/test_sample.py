@@ -85,6 +85,29 @@ def test_nan_in_the_field():
         broken.at(np.array([[0.1, 0.2, 0.3]], np.float32))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_points_that_are_not_finite(value):
+    field = make()
+    points = np.array([[0, 0, 0], [1, value, 0]], np.float32)
+    with pytest.raises(InputError, match=r"points are not finite\n.*1 of 2 points, first in row 1"):
+        field.at(points)
+    assert np.asarray(field.inside(points)).tolist() == [True, False]
+    masked = np.asarray(field.at(points, outside="nan"))
+    assert np.isnan(masked[1]).all()
+    assert np.isfinite(masked[0]).all()
+
+
+def test_a_single_point():
+    field = make()
+    one = np.array([1.2, -3.0, 4.0], np.float32)
+    assert field.at(one).shape == (3,)
+    np.testing.assert_allclose(field.at(one), linear(one), atol=2e-5)
+    assert bool(field.inside(one))
+    assert field.inside(one).shape == ()
+    with pytest.raises(InputError, match="1 of 1 points"):
+        field.at([1e4, 0.0, 0.0])
+
+
 def test_wrong_shape_and_choice():
     with pytest.raises(InputError, match="shape"):
         make().at(np.zeros((3, 2)))

@@ -30,7 +30,10 @@ def test_result_says_how_it_was_reached(field, head):
 
 
 def test_twice_the_didt_is_twice_the_field(head, coil, pose, field):
-    assert relative(efield.solve(head, coil, pose, didt=2.0).values, 2 * field.values) < 1e-5
+    twice = efield.solve(head, coil, pose, didt=2.0)
+    assert relative(twice.values, 2 * field.values) < 1e-5
+    assert (float(twice.didt), float(field.didt)) == (2.0, 1.0)
+    assert dataclasses.replace(field, values=field.values).didt == field.didt
 
 
 def test_reversed_current_reverses_the_field(head, coil, pose, field):
@@ -234,6 +237,14 @@ def test_nan_in_the_coil(head, coil, pose):
 def test_bad_didt(head, coil, pose, didt):
     with pytest.raises(InputError, match="didt"):
         efield.solve(head, coil, pose, didt=didt)
+    mask = np.asarray(head.labels) > 0
+    with pytest.raises(InputError, match="didt"):
+        solve_conductivity(jnp.asarray(mask, jnp.float32), mask, head.affine, coil, pose, didt)
+
+
+def test_didt_is_one_number(head, coil, pose):
+    with pytest.raises(InputError, match="didt is not a scalar"):
+        efield.solve(head, coil, pose, didt=jnp.asarray([1.0, 2.0]))
 
 
 def test_tolerance_below_the_floor(head, coil, pose):

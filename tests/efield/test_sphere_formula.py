@@ -2,12 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dipoles import flux_density
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from tmsjax.coil import flux_density, from_dipoles
+from tmsjax.coil import from_dipoles
 from tmsjax.coil.types import CoilPose
+from tmsjax.core.errors import InputError
 from tmsjax.core.units import DIPOLE_A
 from tmsjax.efield.sphere import dipoles_in_sphere, sphere_efield
 
@@ -49,10 +51,7 @@ def test_no_divergence(r):
 @pytest.mark.parametrize("r", POINTS)
 def test_faraday(r):
     """Curl E = -dB/dt of the dipoles themselves: currents in the sphere add no field at these frequencies."""
-    one = CoilPose(jnp.eye(3), jnp.zeros(3))
-    coil = jax.tree.map(lambda a: a.astype(jnp.float64), from_dipoles(Q, M))
-    coil = type(coil)(jnp.asarray(Q), jnp.asarray(M), coil.windings, coil.name)
-    b_per_s = np.asarray(flux_density(coil, one, r[None]))[0] * 1e6
+    b_per_s = flux_density(Q, M, r[None])[0] * 1e6
     np.testing.assert_allclose(curl(jacobian(r)) * 1e3, -b_per_s, rtol=1e-9)
 
 
@@ -106,3 +105,35 @@ def test_many_points_agree_with_one_by_one():
     with jax.enable_x64(False):
         single = dipoles_in_sphere(*(jnp.asarray(x, jnp.float32) for x in (q, m, r)))
     assert np.linalg.norm(single - total) < 1e-5 * np.linalg.norm(total)
+
+
+HERE = CoilPose(jnp.eye(3), jnp.zeros(3))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray, np.ndarray.tolist])
+def test_points_of_any_kind(kind):
+    found = sphere_efield(from_dipoles(Q, M), HERE, kind(POINTS), [0.0, 0, 0])
+    np.testing.assert_allclose(found, at(POINTS), rtol=1e-5, atol=1e-8)
+    assert sphere_efield(from_dipoles(Q, M), HERE, np.zeros((0, 3)), np.zeros(3)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("points", "centre", "message"),
+    [
+        (np.zeros(3), np.zeros(3), "points: wrong shape"),
+        (np.zeros((4, 2)), np.zeros(3), "points: wrong shape"),
+        (np.zeros((4, 3)), np.zeros(2), "centre of the sphere: wrong shape"),
+        ([[0, 0, np.nan]], np.zeros(3), "points: not finite"),
+        (np.zeros((1, 3)), [0, np.inf, 0], "centre of the sphere: not finite"),
+        ([[0, 0, 20.0], [0, 0, 103.0]], np.zeros(3), r"outside any sphere.*\n.*103.0 mm"),
+        ([[0, 0, 20.0]], [0, 0, 90.0], "outside any sphere"),
+    ],
+)
+def test_bad_points(points, centre, message):
+    with pytest.raises(InputError, match=message):
+        sphere_efield(from_dipoles(Q, M), HERE, points, centre)
+
+
+def test_traced_points():
+    coil = from_dipoles(Q, M)
+    np.testing.assert_allclose(jax.jit(lambda r: sphere_efield(coil, HERE, r, jnp.zeros(3)))(POINTS), at(POINTS), 1e-5)

@@ -3,7 +3,7 @@
 from tmsjax.coil.clearance import check_outside
 from tmsjax.coil.library import BUNDLED, from_dipoles, load
 from tmsjax.coil.placement import pose_on_scalp
-from tmsjax.coil.primary import flux_density, primary_field
+from tmsjax.coil.primary import primary_field
 from tmsjax.coil.types import Coil, CoilPose
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Coil",
     "CoilPose",
     "check_outside",
-    "flux_density",
     "from_dipoles",
     "load",
     "pose_on_scalp",

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from tmsjax.coil.types import Coil, CoilPose
 from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.units import DIPOLE_A, MU0_OVER_4PI
+from tmsjax.core.units import DIPOLE_A
 
 CHUNK = 1024
 """Points evaluated at once: a chunk's point-by-dipole table stays in cache."""
@@ -36,21 +36,6 @@ def primary_field(
     """
     local = vector_potential(coil.positions, coil.moments, to_coil_frame(pose, points_mm))
     return (-DIPOLE_A * didt) * (local @ pose.rotation.T)
-
-
-def flux_density(coil: Coil, pose: CoilPose, points_mm: ArrayLike) -> Float[Array, "p 3"]:
-    """B of a coil in tesla per A of current, world axes (p, 3), at world points (p, 3) mm (point dipoles)."""
-    moments = coil.moments
-    offset = jnp.sum(moments * coil.positions, axis=1)
-    homogeneous = jnp.concatenate([coil.positions, jnp.ones_like(moments[:, :1])], axis=1)
-
-    def at(r):
-        inverse = _inverse_distance(coil.positions, r)
-        weight = 3 * (jnp.dot(r, moments.T, precision="highest") - offset) * inverse**5
-        pushed = jnp.dot(weight, homogeneous, precision="highest")
-        return r * pushed[:, 3:] - pushed[:, :3] - jnp.dot(inverse**3, moments, precision="highest")
-
-    return MU0_OVER_4PI * 1e9 * (chunked(at, to_coil_frame(pose, points_mm)) @ pose.rotation.T)
 
 
 @jax.custom_vjp

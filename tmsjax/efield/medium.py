@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,26 @@ from tmsjax.head.conductivity import fractions
 STEPS = 64
 """Shares of a voxel come in 1/64 (4x4x4 points a voxel), so that a byte holds them."""
 
-_shares: dict[int, tuple[weakref.ref, list[tuple[int, np.ndarray]]]] = {}
+
+class _Labels:
+    """A label map as a cache's key, by content: labels changed in place are other labels."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self.array = labels
+        content = hashlib.blake2b(np.ascontiguousarray(labels), digest_size=16).digest()
+        self.key = (labels.shape, labels.dtype.str, content)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Labels) and self.key == other.key
+
+
+@lru_cache(maxsize=1)
+def _shares(labels: _Labels) -> tuple[tuple[int, np.ndarray], ...]:
+    """(label, share in 1/STEPS as uint8) of each tissue; kept for the last label map, as poses come by the dozen."""
+    return tuple((label, np.rint(share * STEPS).astype(np.uint8)) for label, share in fractions(labels.array))
 
 
 def conductivity(
@@ -25,7 +46,7 @@ def conductivity(
     """Conductivity (i, j, k) S/m, tissue mask (i, j, k) and affine (4, 4) of the grid that ``efield.solve`` uses.
 
     sigma = sum over tissues of share x conductivity: arithmetic partial volumes, never harmonic (which are worse than
-    none). ``coarsen`` averages blocks of voxels. Tissue shares are kept for the last head, as poses come by the dozen.
+    none). ``coarsen`` averages blocks of voxels. Tissue shares are kept for the last label map.
     """
     labels, affine = np.asarray(head.labels), np.asarray(head.affine, float)
     if coarsen < 1 or int(coarsen) != coarsen:
@@ -61,16 +82,11 @@ def check_conductivity(sigma: Float[Array, "i j k"]) -> None:
         raise InputError("conductivity is zero everywhere", got=0.0, expected="tissue with a positive conductivity")
 
 
-def _tissues(labels: np.ndarray, partial_volume: bool) -> list[tuple[int, np.ndarray]]:
+def _tissues(labels: np.ndarray, partial_volume: bool) -> Iterable[tuple[int, np.ndarray]]:
     """(label, share in 1/STEPS as uint8) of each tissue."""
     if not partial_volume:
         return [(int(v), (labels == v).astype(np.uint8) * np.uint8(STEPS)) for v in np.unique(labels) if v]
-    kept = _shares.get(id(labels))
-    if kept is None or kept[0]() is not labels:
-        _shares.clear()
-        shares = [(label, np.rint(share * STEPS).astype(np.uint8)) for label, share in fractions(labels)]
-        kept = _shares[id(labels)] = (weakref.ref(labels), shares)
-    return kept[1]
+    return _shares(_Labels(labels))
 
 
 def _blocks(a, n: int):

@@ -14,13 +14,17 @@ from tmsjax.core.errors import InputError
 from tmsjax.efield.types import EField
 
 
-def inside(field: EField, points_mm: ArrayLike) -> Bool[Array, "p"]:  # noqa: UP037
-    """(p,) True where a point (p, 3) mm lies in the conductor: its nearest voxel holds tissue."""
-    return _inside(field.mask, field.affine, _points(points_mm))
+def inside(field: EField, points_mm: ArrayLike) -> Bool[Array, "*p"]:
+    """(p,) True where a point (p, 3) mm lies in the conductor: its nearest voxel holds tissue. (3,) gives ()."""
+    points, single = _points(points_mm)
+    found = _inside(field.mask, field.affine, points)
+    return found[0] if single else found
 
 
-def sample(field: EField, points_mm: ArrayLike, outside: str = "raise") -> Float[Array, "p 3"]:
+def sample(field: EField, points_mm: ArrayLike, outside: str = "raise") -> Float[Array, "*p 3"]:
     """E (p, 3) at points (p, 3) mm: trilinear over the tissue voxels among the 8 neighbours, weights normalised.
+
+    One point (3,) gives (3,). Values are V/m for the field's ``didt``.
 
     Air has no E-field, so air voxels carry no weight and the field is continued flat over the last half voxel.
     ``outside`` says what happens where ``inside`` is False: "raise" an InputError, or "nan" in those rows (always NaN
@@ -28,14 +32,21 @@ def sample(field: EField, points_mm: ArrayLike, outside: str = "raise") -> Float
     """
     if outside not in ("raise", "nan"):
         raise InputError("unknown treatment of points outside", got=outside, expected='"raise" or "nan"')
-    points_mm = _points(points_mm)
-    values, valid = _sample(field.values, field.mask, field.affine, points_mm)
+    points, single = _points(points_mm)
+    values, valid = _sample(field.values, field.mask, field.affine, points)
     if not any(isinstance(a, Tracer) for a in (values, valid)):
-        _check(values, valid, points_mm, outside)
-    return values
+        _check(values, valid, points, outside)
+    return values[0] if single else values
 
 
 def _check(values: Array, valid: Array, points_mm: Array, outside: str) -> None:
+    finite = jnp.isfinite(points_mm).all(axis=1)
+    if outside == "raise" and not bool(finite.all()):
+        raise InputError(
+            "points are not finite",
+            got=f"NaN or inf in {int((~finite).sum())} of {len(finite)} points, first in row {int(jnp.argmin(finite))}",
+            expected="finite RAS+ mm",
+        )
     if outside == "raise" and not bool(valid.all()):
         first = points_mm[jnp.argmin(valid)]
         raise InputError(
@@ -54,17 +65,24 @@ def _check(values: Array, valid: Array, points_mm: Array, outside: str) -> None:
         )
 
 
-def _points(points_mm: ArrayLike) -> Array:
+def _points(points_mm: ArrayLike) -> tuple[Array, bool]:
+    """Points (p, 3), and whether it was a single one (3,)."""
     points = jnp.asarray(points_mm, float)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise InputError("points have the wrong shape", got=points.shape, expected="(p, 3) in RAS+ mm")
-    return points
+    if points.ndim not in (1, 2) or points.shape[-1] != 3:
+        raise InputError("points have the wrong shape", got=points.shape, expected="(p, 3) or (3,) in RAS+ mm")
+    return points.reshape(-1, 3), points.ndim == 1
 
 
 def _to_voxels(affine: Array, points_mm: Array) -> Array:
     affine = jnp.asarray(affine, points_mm.dtype)
     inverse = jnp.linalg.inv(affine[:3, :3])
     return (points_mm - affine[:3, 3]) @ inverse.T
+
+
+def _nearest(mask: Array, voxel: Array) -> Array:
+    """Whether the voxel nearest to each point (p, 3) holds tissue; never for NaN, which has no integer."""
+    index = jnp.round(jnp.nan_to_num(voxel, nan=-1.0)).astype(jnp.int32)
+    return _lookup(mask, index)[1]
 
 
 def _lookup(mask: Array, index: Array) -> tuple[Array, Array]:
@@ -78,7 +96,7 @@ def _lookup(mask: Array, index: Array) -> tuple[Array, Array]:
 
 @jax.jit
 def _inside(mask: Array, affine: Array, points_mm: Array) -> Array:
-    return _lookup(mask, jnp.round(_to_voxels(affine, points_mm)).astype(jnp.int32))[1]
+    return _nearest(mask, _to_voxels(affine, points_mm))
 
 
 @jax.jit
@@ -94,6 +112,6 @@ def _sample(values: Array, mask: Array, affine: Array, points_mm: Array) -> tupl
         flat, tissue = _lookup(mask, base + corner)
         w = jnp.where(tissue, w, 0).astype(values.dtype)
         total, weight = total + w[:, None] * flat_values[flat], weight + w
-    valid = _lookup(mask, jnp.round(voxel).astype(jnp.int32))[1]
+    valid = _nearest(mask, voxel)
     safe = jnp.where(valid, weight, 1)[:, None]
     return jnp.where(valid[:, None], total / safe, jnp.nan), valid

@@ -55,7 +55,9 @@ def solve(
     partial_volume: bool = True,
     coarsen: int = 1,
 ) -> EField:
-    """Solve for the E-field that ``coil`` at ``pose`` induces in ``head``, V/m for ``didt`` in A/us.
+    """Solve for the E-field that ``coil`` at ``pose`` induces in ``head``, in V/m for ``didt`` in A/us.
+
+    The result keeps ``didt``, so that what is computed from it knows which current its V/m belong to.
 
     Scalar-potential finite differences on the head's voxels (``spfd``), conjugate gradients with a multigrid
     preconditioner (``multigrid``). Differentiable in pose, coil, didt and the head's conductivities (reverse mode:
@@ -65,7 +67,7 @@ def solve(
         head: tissue labels, affine and conductivities.
         coil: dipoles of the coil.
         pose: the coil's place; no part of it may be in the head.
-        didt: rate of change of the coil current in A/us.
+        didt: rate of change of the coil current in A/us, a scalar.
         tolerance: relative residual to reach, at least ``TOLERANCE_FLOOR``. The residual reported is the true one.
         partial_volume: average conductivities over the tissues in a voxel (recovered from the labels) instead of
             taking the label's own.
@@ -75,7 +77,8 @@ def solve(
         InputError: a pose that is not rigid, a coil inside the head, NaN or conductivities that are not positive,
             a tolerance below the floor, a head without tissue.
     """
-    _check_inputs(head, coil, pose, didt)
+    didt = _rate(didt)
+    _check_inputs(head, coil, pose)
     sigma, mask, affine = conductivity(head, partial_volume=partial_volume, coarsen=coarsen)
     return solve_conductivity(sigma, mask, affine, coil, pose, didt, tolerance=tolerance)
 
@@ -92,11 +95,12 @@ def solve_conductivity(
 ) -> EField:
     """``solve`` for a conductivity map (i, j, k) S/m of your own; ``mask`` (i, j, k) says which voxels are tissue.
 
-    Raises InputError for NaN, negative or all-zero conductivity.
+    Raises InputError for NaN, negative or all-zero conductivity, and for a ``didt`` that is not a finite scalar.
     """
     floor = TOLERANCE_FLOOR if jnp.zeros(()).dtype == jnp.float32 else 0.0
     if not tolerance >= floor:
         raise InputError("tolerance is below what float32 reaches", got=tolerance, expected=f"at least {floor}")
+    didt = _rate(didt)
     sigma = jnp.asarray(sigma, float)  # float32 unless a test has switched float64 on
     check_conductivity(sigma)
     affine, spacing = check_voxel_affine(affine)
@@ -105,14 +109,12 @@ def solve_conductivity(
     grid = plan(extent, spacing)
     nodes, index = conducting_nodes(extent, affine, grid)
     axes = jnp.asarray(affine[:3, :3] / spacing, float)
-    values, residual, iterations = _solve(
-        fit(sigma, grid), coil, pose, jnp.asarray(didt, float), nodes, index, axes, grid, tolerance
-    )
+    values, residual, iterations = _solve(fit(sigma, grid), coil, pose, didt, nodes, index, axes, grid, tolerance)
     box = tuple(slice(s, s + n) for s, n in zip(grid.start, grid.size, strict=True))
     whole = jnp.zeros((*mask.shape, 3), values.dtype)
     crop = tuple(slice(0, n) for n in grid.size)
     values = whole.at[box].set(values[crop] * jnp.asarray(mask[box])[..., None])
-    return EField(values, jnp.asarray(mask), jnp.asarray(affine, float), residual, iterations, tolerance)
+    return EField(values, jnp.asarray(mask), jnp.asarray(affine, float), residual, iterations, tolerance, didt)
 
 
 def plan(extent: np.ndarray, spacing: np.ndarray) -> Grid:
@@ -203,14 +205,21 @@ def _concrete(*values) -> bool:
     return not any(isinstance(v, Tracer) for v in values)
 
 
-def _check_inputs(head: HeadModel, coil: Coil, pose: CoilPose, didt) -> None:
+def _rate(didt) -> Float[Array, ""]:
+    """The rate of change as an array, checked where it is concrete."""
+    if jnp.shape(didt) != ():
+        raise InputError("didt is not a scalar", got=jnp.shape(didt), expected="one number, A/us")
+    if _concrete(didt) and not np.isfinite(didt):
+        raise InputError("didt is not finite", got=float(didt), expected="A/us")
+    return jnp.asarray(didt, float)
+
+
+def _check_inputs(head: HeadModel, coil: Coil, pose: CoilPose) -> None:
     if not _concrete(head.labels):
         raise InputError("labels are traced", got="a tracer", expected="a concrete array", mend="close over the head")
     for label, value in head.conductivity.items():
         if _concrete(value) and not (np.isfinite(value) and value > 0):
             raise InputError(f"conductivity of label {label}", got=float(value), expected="a positive number of S/m")
-    if _concrete(didt) and not np.isfinite(didt):
-        raise InputError("didt is not finite", got=didt, expected="A/us")
     for what, value in (("dipole positions", coil.positions), ("dipole moments", coil.moments)):
         if _concrete(value) and not np.isfinite(value).all():
             raise InputError(f"{what} are not finite", got="NaN or inf", expected="finite mm and A.m2 per A")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from tmsjax.coil import Coil, CoilPose
 from tmsjax.coil.primary import chunked, place
 from tmsjax.core.arrays import ArrayLike
+from tmsjax.core.errors import InputError
 from tmsjax.core.units import DIPOLE_A
 
 
@@ -24,10 +26,36 @@ def sphere_efield(
 
     It depends neither on the conductivities nor on the radii, as long as the points (p, 3) mm lie inside and the coil
     outside. Float64 where JAX has it enabled. ``didt`` in A/us.
+
+    Raises InputError for points or a centre of another shape or not finite, and for points as far from the centre as
+    the nearest dipole: no sphere holds them and leaves the coil out (values are checked where they are concrete).
     """
     points, centre = jnp.asarray(points_mm, float), jnp.asarray(centre_mm, float)
+    for what, value, fits, shape in (
+        ("points", points, points.ndim == 2 and points.shape[1] == 3, "(p, 3)"),
+        ("centre of the sphere", centre, centre.shape == (3,), "(3,)"),
+    ):
+        if not fits:
+            raise InputError(f"{what}: wrong shape", got=value.shape, expected=f"{shape} in mm")
+        if not isinstance(value, Tracer) and not bool(jnp.isfinite(value).all()):
+            raise InputError(f"{what}: not finite", got="NaN or inf", expected="finite mm")
     positions, moments = (a.astype(points.dtype) for a in place(coil, pose))
-    return didt * dipoles_in_sphere(positions - centre, moments, points - centre)
+    q, r = positions - centre, points - centre
+    if len(r) and not isinstance(q, Tracer) and not isinstance(r, Tracer):
+        _check_between(jnp.linalg.norm(q, axis=1), jnp.linalg.norm(r, axis=1))
+    return didt * dipoles_in_sphere(q, moments, r)
+
+
+def _check_between(dipoles_mm: Float[Array, "d"], points_mm: Float[Array, "p"]) -> None:  # noqa: UP037
+    """InputError unless every point is nearer to the centre than every dipole."""
+    nearest, furthest = float(dipoles_mm.min()), float(points_mm.max())
+    if not furthest < nearest:
+        raise InputError(
+            "points lie outside any sphere that leaves the coil out",
+            got=f"a point {furthest:.1f} mm from the centre, a dipole at {nearest:.1f} mm",
+            expected="points nearer to the centre than every dipole",
+            mend="check the sphere's centre, and that the pose puts the coil outside the sphere",
+        )
 
 
 def dipoles_in_sphere(
