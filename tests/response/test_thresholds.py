@@ -116,6 +116,24 @@ def test_a_neuron_whose_grid_leaves_the_tissue_has_no_threshold_and_says_so(mode
     assert np.isfinite(np.delete(result.v_per_m, 3)).all()
 
 
+def test_no_field_at_the_centre_is_not_taken_for_a_grid_outside(model):
+    field = linear_field()
+    hole = dataclasses.replace(field, values=jnp.zeros_like(field.values))
+    result = thresholds(model, hole, population(3))
+    assert np.isnan(result.v_per_m).all()
+    assert not result.in_domain.any()
+    assert "no field at the centre" in result.why(0)
+
+
+@pytest.mark.parametrize("didt", [50.0, -2.0])
+def test_a_field_solved_at_another_didt_gives_the_same_a_per_us(model, didt):
+    """V/m grow with dI/dt: what the coil needs for threshold does not know at which dI/dt the field was solved."""
+    pop = population()
+    unit = thresholds(model, linear_field(np.sign(didt)), pop)
+    scaled = dataclasses.replace(linear_field(didt), didt=jnp.float32(didt))
+    np.testing.assert_allclose(thresholds(model, scaled, pop).a_per_us, unit.a_per_us, rtol=1e-4)
+
+
 def test_bad_input_is_named(model):
     field = linear_field()
     with pytest.raises(InputError, match="not finite"):

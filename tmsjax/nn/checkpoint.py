@@ -29,6 +29,7 @@ def save(tree: Any, folder: str | Path) -> None:
         new = Path(scratch) / "new"
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             checkpointer.save(new, args=ocp.args.PyTreeSave(jax.tree.map(np.asarray, tree)))
+        (new / "commit_success.txt").unlink(missing_ok=True)  # holds this machine's path; a rename says it better
         lines = [f"{digest}  {name}\n" for name, digest in _digests(new).items()]
         (new / SUMS).write_text("".join(lines))
         replace(new, folder)

@@ -16,8 +16,14 @@ from tmsjax.cortex import Population, patches
 from tmsjax.efield import EField
 from tmsjax.surrogate import Surrogate
 
-OUTSIDE = 10
-"""Status of a neuron whose sampling grid leaves the tissue."""
+OUTSIDE, NO_FIELD, UNDRIVEN = 10, 11, 12
+SENTENCES = {
+    0: "threshold predicted",
+    OUTSIDE: "the sampling grid leaves the tissue: no prediction",
+    NO_FIELD: "there is no field at the centre of the sampling grid: no prediction",
+    UNDRIVEN: "the field drives none of the surrogate's functionals: no prediction",
+}
+"""Status of a neuron, in words."""
 
 CHUNK = 4096
 """Neurons in one compiled call: 36 MB of 9x9x9 samples."""
@@ -34,15 +40,15 @@ def thresholds(
 
     Args:
         model: surrogate of the population's cell.
-        field: in V/m per A/us (solved with the default dI/dt of 1 A/us, of either sign).
+        field: solved with any dI/dt (``field.didt``): its sign matters, its size does not.
         population: p neurons.
         chunk: neurons per compiled call.
         progress: called with (neurons done, neurons in all).
 
     Returns:
-        Thresholds, p of each: ``v_per_m`` the E-field at the soma and ``a_per_us`` the coil's |dI/dt| at threshold;
-        ``in_domain`` False where the field round the cell is unlike the model's training fields, and where a sample
-        lies outside the tissue (the threshold is NaN there).
+        Thresholds, p of each: ``v_per_m`` |E| at the centre of the sampling grid (the soma, unless the model shifts its
+        grid) and ``a_per_us`` the coil's |dI/dt| at threshold; ``status`` other than 0 where there is no prediction
+        (NaN); ``in_domain`` False there and where the field is unlike the model's training fields.
 
     Raises:
         InputError: an empty population, or a field that holds NaN in the tissue.
@@ -58,32 +64,36 @@ def thresholds(
         )
     spec = model.spec
     size = min(chunk, len(population))
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    parts: list[tuple[np.ndarray, ...]] = []
     for start in range(0, len(population), size):
         rows = np.minimum(np.arange(start, start + size), len(population) - 1)  # the last chunk repeats its last neuron
         samples, at_centre = _samples(field, population[rows], spec.side_mm, spec.z_shift_mm, spec.n)
-        good = jnp.isfinite(samples).all(axis=(1, 2, 3, 4)) & (at_centre > 0)
+        inside, driven = jnp.isfinite(samples).all(axis=(1, 2, 3, 4)), at_centre > 0
+        good = inside & driven
         safe = jnp.where(good[:, None, None, None, None], samples, 1.0)
-        v_per_m = jnp.where(good, model.predict(safe), jnp.nan)
+        predicted = model.predict(safe)
+        status = jnp.select([~inside, ~driven, ~jnp.isfinite(predicted)], [OUTSIDE, NO_FIELD, UNDRIVEN], 0)
+        v_per_m = jnp.where(status == 0, predicted, jnp.nan)
         keep = min(size, len(population) - start)
         parts.append(
             (
                 np.asarray(v_per_m)[:keep],
-                np.asarray(v_per_m / at_centre)[:keep],
+                np.asarray(v_per_m / at_centre * jnp.abs(field.didt))[:keep],
                 np.asarray(good & model.in_domain(safe))[:keep],
+                np.asarray(status)[:keep],
             )
         )
         if progress is not None:
             progress(min(start + size, len(population)), len(population))
-    v, a, inside = (np.concatenate(column) for column in zip(*parts, strict=True))
+    v, a, known, status = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Thresholds(
         v_per_m=v,
         factor=a,
         initiation=np.full(len(v), -1),
-        status=np.where(np.isfinite(v), 0, OUTSIDE),
+        status=status,
         runs=np.zeros(len(v), int),
-        sentences={0: "threshold predicted", OUTSIDE: "the sampling grid leaves the tissue: no prediction"},
-        in_domain=inside,
+        sentences=SENTENCES,
+        in_domain=known,
     )
 
 
