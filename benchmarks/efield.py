@@ -5,6 +5,7 @@ python -m benchmarks.efield [--quick]
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import jax
@@ -15,58 +16,27 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 import tmsjax as tj
 from benchmarks import _common as common
+from tests.spheres import RADII, layered_sphere, pose_over
 from tmsjax.efield import spfd
 from tmsjax.efield.solve import conducting_nodes, fit, plan, potential
 
-RADII = {5: 92.0, 4: 86.0, 3: 80.0, 2: 78.0, 1: 60.0}
 SUBSAMPLES = 4
 
 
-def sphere_labels(voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    n = int(np.ceil(94 / voxel_mm))
-    axis = np.arange(-n, n + 1) * voxel_mm
-    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
-    affine[:3, 3] = axis[0]
-    return _labels(axis, axis, axis), affine
-
-
-def _labels(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    r2 = x[:, None, None] ** 2 + y[None, :, None] ** 2 + z[None, None] ** 2
-    labels = np.zeros(r2.shape, np.uint8)
-    for label, radius in RADII.items():
-        labels[r2 < radius**2] = label
-    return labels
-
-
-def exact_conductivity(affine: np.ndarray, n: int) -> np.ndarray:
+def exact_conductivity(voxel_mm: float) -> np.ndarray:
     """Voxel means over 4x4x4 points of the true spheres: the best that partial volumes can be."""
-    h, start = affine[0, 0], affine[0, 3]
     table = np.zeros(6, np.float32)
     table[list(RADII)] = [tj.head.PAPER_CONDUCTIVITY[label] for label in RADII]
-    total = np.zeros((n, n, n), np.float32)
-    offsets = ((np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5) * h
-    axis = start + h * np.arange(n)
-    for a in offsets:
-        for b in offsets:
-            for c in offsets:
-                total += table[_labels(axis + a, axis + b, axis + c)]
+    offsets = ((np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5) * voxel_mm
+    total = np.zeros(layered_sphere(voxel_mm)[0].shape, np.float32)
+    for shift in itertools.product(offsets, repeat=3):
+        total += table[layered_sphere(voxel_mm, shift=shift)[0]]
     return total / SUBSAMPLES**3
 
 
-def pose_over_sphere() -> tj.coil.CoilPose:
-    """The coil 4 mm off the scalp of the sphere, oblique to the grid."""
-    d = np.array([-0.4, 0.2, 0.9]) / np.linalg.norm([-0.4, 0.2, 0.9])
-    y = np.array([0.3, 1.0, 0.0])
-    y = y - (y @ d) * d
-    y /= np.linalg.norm(y)
-    matrix = np.eye(4)
-    matrix[:3] = np.stack([np.cross(y, -d), y, -d, 96 * d], axis=1)
-    return tj.coil.CoilPose.from_matrix(matrix)
-
-
 def sphere_errors(voxel_mm: float) -> list[dict]:
-    coil, pose = tj.coil.load("MagVenture_MC_B70"), pose_over_sphere()
-    labels, affine = sphere_labels(voxel_mm)
+    coil, pose = tj.coil.load("MagVenture_MC_B70"), pose_over()
+    labels, affine = layered_sphere(voxel_mm)
     head = tj.head.from_labels(labels, affine)
     brain = np.isin(labels, (1, 2))
     points = np.argwhere(brain) * voxel_mm + affine[0, 3]
@@ -76,7 +46,7 @@ def sphere_errors(voxel_mm: float) -> list[dict]:
     media = {
         "binary labels": tj.efield.conductivity(head, partial_volume=False)[0],
         "partial volume from labels": tj.efield.conductivity(head)[0],
-        "exact partial volume": jnp.asarray(exact_conductivity(affine, len(labels))),
+        "exact partial volume": jnp.asarray(exact_conductivity(voxel_mm)),
     }
     rows = []
     for name, sigma in media.items():
@@ -199,7 +169,7 @@ def _matrix(c: list[np.ndarray], shape: tuple[int, ...]) -> sp.csr_matrix:
 
 
 def main() -> None:
-    quick = common.parse(__doc__.splitlines()[0]).quick
+    quick = common.parse((__doc__ or "").splitlines()[0]).quick
     spheres = [row for h in ((4.0, 2.0) if quick else (4.0, 2.0, 1.0)) for row in sphere_errors(h)]
     common.table(
         "E in the brain of a 92/86/80/78 mm sphere, relative L2 error",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.spatial import Delaunay, KDTree, QhullError
+from scipy.spatial import ConvexHull, KDTree, QhullError
 
 from tmsjax.coil.types import Coil, CoilPose
 from tmsjax.core.errors import InputError
@@ -33,12 +33,12 @@ def face_points(coil: Coil) -> Float[np.ndarray, "f 3"]:
     depth = np.zeros(len(xy))
     np.maximum.at(depth, member.ravel(), solid[:, 2])
     try:
-        mesh = Delaunay(xy)
+        sides = ConvexHull(xy).equations  # outward normal and offset of each side
     except (QhullError, ValueError):
         return solid
     axes = [np.arange(low, high, FACE_SPACING_MM) for low, high in zip(xy.min(0), xy.max(0), strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
-    grid = grid[mesh.find_simplex(grid) >= 0]
+    grid = grid[(grid @ sides[:, :2].T + sides[:, 2] <= 1e-6).all(1)]
     near = KDTree(xy).query(grid, 1)[1]
     return np.concatenate([solid, np.column_stack([grid, depth[near]])])
 

@@ -24,7 +24,7 @@ class _Labels:
 
     def __init__(self, labels: np.ndarray) -> None:
         self.array = labels
-        content = hashlib.blake2b(np.ascontiguousarray(labels), digest_size=16).digest()
+        content = hashlib.blake2b(labels.tobytes(), digest_size=16).digest()
         self.key = (labels.shape, labels.dtype.str, content)
 
     def __hash__(self) -> int:

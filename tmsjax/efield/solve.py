@@ -77,7 +77,7 @@ def solve(
         InputError: a pose that is not rigid, a coil inside the head, NaN or conductivities that are not positive,
             a tolerance below the floor, a head without tissue.
     """
-    didt = _rate(didt)
+    didt = rate(didt)
     _check_inputs(head, coil, pose)
     sigma, mask, affine = conductivity(head, partial_volume=partial_volume, coarsen=coarsen)
     return solve_conductivity(sigma, mask, affine, coil, pose, didt, tolerance=tolerance)
@@ -100,7 +100,7 @@ def solve_conductivity(
     floor = TOLERANCE_FLOOR if jnp.zeros(()).dtype == jnp.float32 else 0.0
     if not tolerance >= floor:
         raise InputError("tolerance is below what float32 reaches", got=tolerance, expected=f"at least {floor}")
-    didt = _rate(didt)
+    didt = rate(didt)
     sigma = jnp.asarray(sigma, float)  # float32 unless a test has switched float64 on
     check_conductivity(sigma)
     affine, spacing = check_voxel_affine(affine)
@@ -205,7 +205,7 @@ def _concrete(*values) -> bool:
     return not any(isinstance(v, Tracer) for v in values)
 
 
-def _rate(didt) -> Float[Array, ""]:
+def rate(didt) -> Float[Array, ""]:
     """The rate of change as an array, checked where it is concrete."""
     if jnp.shape(didt) != ():
         raise InputError("didt is not a scalar", got=jnp.shape(didt), expected="one number, A/us")
