@@ -16,7 +16,9 @@ CONTEXT_MM = 12.0
 """Surface drawn round the region, bare, so that a reader sees where it lies."""
 
 
-def write(folder: Path, options, aim: str, head, coil, pose, target, field, roi, populations: dict, results: dict) -> None:
+def write(
+    folder: Path, options, aim: str, head, coil, pose, target, field, roi, populations: dict, results: dict
+) -> None:
     """Write demo.png, efield.nii.gz, the GIFTI overlays and thresholds.csv into ``folder``."""
     thresholds_csv(folder / "thresholds.csv", populations, results)
     field_nifti(folder / "efield.nii.gz", field)

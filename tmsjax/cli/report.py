@@ -36,8 +36,8 @@ def layer_table(rows: dict[str, dict], options) -> Table:
 def verify(layers: dict[str, str], field, populations: dict, results: dict, options, say) -> list[dict]:
     """Simulate randomly chosen neurons in NEURON and set their thresholds beside the predicted ones.
 
-    The neurons are drawn evenly from the layers by ``options.seed``, before anything is known of their error, and NEURON's
-    searches (0.2 %) begin at the same amplitude for all: nothing of a prediction reaches its check.
+    The neurons are drawn evenly from the layers by ``options.seed``, before anything is known of their error, and
+    NEURON's searches (0.2 %) begin at the same amplitude for all: nothing of a prediction reaches its check.
     """
     import tmsjax as tj
     from tmsjax.cortex import compartment_fields

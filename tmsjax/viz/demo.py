@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter
+from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from tmsjax.viz.surface import View, draw_surface, scale_bar
 
@@ -58,8 +58,10 @@ def demo_figure(
     scale_bar(axes[2])
     bar = fig.colorbar(ScalarMappable(norm, "viridis_r"), ax=list(axes[2:]), shrink=0.75, pad=0.01, extend="both")
     bar.set_label("median threshold over azimuths (A/µs)")
+    low, high = norm.vmin or 0, norm.vmax or np.inf
+    bar.set_ticks([tick for tick in (50, 75, 100, 150, 200, 300, 400, 600, 800, 1200) if low <= tick <= high])
     bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    bar.ax.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
     fig.suptitle(caption, fontsize=10)
     return _save(fig, path)
 
