@@ -16,8 +16,8 @@ from tmsjax.core.errors import InputError
 def staged_folder(out: Path | str) -> Iterator[Path]:
     """Yield an empty folder to write into; its files move to ``out`` when the block ends well, and vanish otherwise.
 
-    An error or Ctrl-C leaves ``out`` as it was. A new folder appears in one step; in one that exists, files of an earlier
-    run are replaced one by one in the order they were written (write the summary last), and others stay.
+    An error or Ctrl-C leaves ``out`` as it was. A new folder appears in one step; in one that exists, files of an
+    earlier run are replaced one by one in the order they were written (write the summary last), and others stay.
 
     Raises:
         InputError: ``out`` is a file, or cannot be made or written to.
