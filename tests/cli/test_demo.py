@@ -38,7 +38,7 @@ def test_the_field_converged_and_the_target_is_the_left_hand_knob(run):
     assert summary["field"]["status"] == "converged"
     assert summary["field"]["residual"] <= 1e-4
     assert summary["target_mm"][0] < 0
-    assert "hand_knob_left" in said
+    assert "hand knob left" in said
 
 
 def test_every_layer_has_its_row(run):
