@@ -23,7 +23,7 @@ def rows() -> list[tuple[str, str, str]]:
     if "demo" in found:
         demo = found["demo"]["results"]
         share = next(t["value"] for t in found["demo"]["targets"] if t["name"].startswith("predictions"))
-        add("demo", "`tmsjax demo`, whole process, 2 cores", f"{demo['process_seconds']:.0f} s")
+        add("demo", "`tmsjax demo` without `--verify`, whole process, 2 cores", f"{demo['process_seconds']:.0f} s")
         check = demo["verified"]
         value = f"{100 * share:.0f} % within 5 %, median error {check['median_error_percent']:.1f} %"
         add("demo", f"its predictions against NEURON, {check['neurons']} neurons drawn at random", value)

@@ -133,6 +133,46 @@ def test_bad_input_is_an_error_message_and_not_a_traceback(tmp_path, arguments, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_field_points_forwards_for_pa_whatever_the_coils_own_sign():
+    """A positive dI/dt induces towards the handle under the MC-B70 and away from it under the Magstim 70 mm."""
+    import tmsjax as tj
+    from tmsjax.cli.demo import _induced_along_y
+    from tmsjax.coil import CoilPose
+
+    pose = CoilPose.from_matrix(np.eye(4))
+    signs = [_induced_along_y(tj.coil.load(name), pose) for name in ("MagVenture_MC_B70", "Magstim_70mm_Fig8")]
+    assert signs == [-1.0, 1.0]
+
+
+def test_an_unknown_pulse_is_refused_before_a_dataset_is_made(tmp_path):
+    (tmp_path / "r.toml").write_text('cell = "open/L5_PC_1"\nlayer = "L5"\npulse = "zz"\n')
+    done = tmsjax("simulate", tmp_path / "r.toml", "--out", tmp_path / "d.zarr")
+    assert done.returncode == 2
+    assert "unknown pulse" in done.stderr
+    assert [item.name for item in tmp_path.iterdir()] == ["r.toml"]
+
+
+def test_training_on_an_unfinished_dataset_is_refused(tmp_path):
+    from tmsjax.simulate import create_dataset
+    from tmsjax.surrogate.recipe import Recipe
+
+    recipe = Recipe(cell="open/L5_PC_1", layer="L5", thresholds=3)
+    columns = {"pose": np.zeros(3, int), "sign": np.ones(3, int), "neuron": np.arange(3)}
+    create_dataset(
+        tmp_path / "d.zarr", columns, cell=recipe.cell, pulse=recipe.pulse, seed=0, description=recipe.as_dict()
+    )
+    done = tmsjax("train", tmp_path / "d.zarr", "--out", tmp_path / "w", "--licence", "CC0-1.0")
+    assert done.returncode == 2
+    assert "not finished" in done.stderr
+    assert not (tmp_path / "w").exists()
+
+
+def test_brackets_in_a_file_name_are_printed_as_they_are(tmp_path):
+    done = tmsjax("demo", "--out", tmp_path / "out", "--head", "x[/bold][red]1.nii")
+    assert done.returncode == 2
+    assert "x[/bold][red]1.nii" in done.stderr
+
+
 def test_help_has_an_example():
     done = tmsjax("demo", "--help")
     assert done.returncode == 0

@@ -47,6 +47,10 @@ def test_a_toml_file_round_trips(tmp_path):
         ('cell = "a"\nlayer = "L5"\nposes = "many"\n', "poses"),
         ('cell = "a"\nlayer = "L5"\nposes = true\n', "poses"),
         ("cell = \n", "cannot be read"),
+        ('cell = "a"\nlayer = "L5"\nposes = 0\n', "poses"),
+        ('cell = "a"\nlayer = "L5"\nfixed_poses = 3\n', "fixed_poses"),
+        ('cell = "a"\nlayer = "L5"\nseed = -1\n', "seed"),
+        ('cell = "a"\nlayer = "L5"\nspread_mm = nan\n', "spread_mm"),
     ],
 )
 def test_a_bad_recipe_is_named(tmp_path, text, said):

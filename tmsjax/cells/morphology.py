@@ -148,7 +148,7 @@ def _checked(sections: list[Section], path: Path) -> tuple[Section, ...]:
 
 def _check_neurolucida(path: Path) -> None:
     """Raise InputError unless the file holds complete nested lists (NEURON may crash on others)."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = _text(path)
     bare = re.sub(r'"[^"\n]*"|;[^\n]*', "", text)
     opened, closed = bare.count("("), bare.count(")")
     if opened == 0 or opened != closed:
@@ -163,7 +163,7 @@ def _check_neurolucida(path: Path) -> None:
 def _swc_table(path: Path) -> Float[np.ndarray, "k 7"]:
     """Rows id, type, x, y, z, radius, parent of an .swc file, checked (NEURON may crash on broken trees)."""
     expected = "lines of seven numbers: id, type, x, y, z, radius, parent (an earlier id, or -1)"
-    rows = [line.split("#")[0].split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    rows = [line.split("#")[0].split() for line in _text(path).splitlines()]
     try:
         table = np.array([[float(word) for word in row] for row in rows if row])
     except ValueError as error:
@@ -243,3 +243,11 @@ def _joined(branches: list[list[str]]) -> list[str]:
 
 def _point(row: np.ndarray) -> str:
     return f"  ({row[2]:.9g} {row[3]:.9g} {row[4]:.9g} {2 * row[5]:.9g})"
+
+
+def _text(path: Path) -> str:
+    """A reconstruction's text, or an InputError that says why it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read", got=str(error), expected="a file that may be read") from error

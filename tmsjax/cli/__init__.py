@@ -12,6 +12,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     import tyro
     from rich.console import Console
+    from rich.markup import escape
 
     from tmsjax.cli.demo import demo
     from tmsjax.cli.simulate import simulate
@@ -27,7 +28,7 @@ def main() -> None:
             description="From a TMS coil over a head to which neurons fire. Example: tmsjax demo --verify 5",
         )
     except TmsjaxError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print("\ninterrupted: nothing was half-written", highlight=False)

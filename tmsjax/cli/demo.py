@@ -73,7 +73,7 @@ def demo(options: Annotated[DemoOptions, tyro.conf.arg(name="")]) -> None:
         files = sorted(item.name for item in folder.iterdir())
         summary["files"] = [*files, "summary.json"]
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    console.print(f"\nWrote to [bold]{options.out}[/]: {', '.join(summary['files'])}", highlight=False)
+    console.print(f"\nWrote to {options.out}: {', '.join(summary['files'])}", highlight=False, markup=False)
 
 
 def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
@@ -85,8 +85,13 @@ def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
     from tmsjax.core.errors import InputError
     from tmsjax.core.transforms import check_finite
 
-    if options.verify < 0:
-        raise InputError("--verify", got=options.verify, expected="0 or a number of neurons")
+    counts = {"verify": (options.verify, 0), "sites": (options.sites, 1), "rotations": (options.rotations, 1)}
+    for name, (value, least) in counts.items():
+        if value < least:
+            raise InputError(f"--{name}", got=value, expected=f"at least {least}")
+    for name, value in (("radius-mm", options.radius_mm), ("max-didt-a-per-us", options.max_didt_a_per_us)):
+        if not 0 < value < float("inf"):
+            raise InputError(f"--{name}", got=value, expected="a positive number")
     console.print(f"tmsjax {tj.__version__} on {jax.devices()[0].platform}, {jax.device_count()} device(s)\n")
     with stages("head") as say:
         head = tj.head.load(options.head, surfaces=options.surfaces)
@@ -97,12 +102,13 @@ def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
         say(f"{head.name}: {aim} at {np.array2string(target, precision=1)} mm")
     with stages("coil") as say:
         coil = tj.coil.load(options.coil)
-        pose = tj.coil.pose_on_scalp(head, target, handle_deg=options.handle_deg, gap_mm=options.gap_mm)
+        pose = tj.coil.pose_on_scalp(head, target, handle_deg=options.handle_deg, gap_mm=options.gap_mm, coil=coil)
         gap = float(np.linalg.norm(np.asarray(pose.centre) - target))
         say(f"{coil.name}, handle {options.handle_deg:g}° to the midline, centre {gap:.1f} mm from the target")
     with stages("field") as say:
         say("solving for the potentials")
-        didt = -1.0 if options.direction == "PA" else 1.0  # positive dI/dt induces along -y, towards the handle
+        forwards = 1.0 if options.direction == "PA" else -1.0
+        didt = forwards * _induced_along_y(coil, pose)
         field = tj.efield.solve(head, coil, pose, didt=didt)
         say(f"{field.status}: residual {float(field.residual):.1e} after {int(field.iterations)} iterations")
         if field.status != "converged":
@@ -143,3 +149,14 @@ def _hemisphere(options: DemoOptions) -> str | None:
     """The side that a landmark's name gives: its region must not reach across the midline."""
     sides = {"left": "lh", "right": "rh"}
     return None if options.target_mm else sides.get(options.landmark.rsplit("_", 1)[-1])
+
+
+def _induced_along_y(coil, pose) -> float:
+    """+1 where a positive dI/dt induces a field along the coil's +y (away from the handle) under its centre, else -1.
+
+    Coils differ in it: the MC-B70 induces towards the handle, the Magstim 70 mm away from it, as their .ccd files do.
+    """
+    from tmsjax.coil import primary_field
+
+    below = pose.centre + 20.0 * pose.rotation[:, 2]
+    return 1.0 if float(primary_field(coil, pose, below[None])[0] @ pose.rotation[:, 1]) > 0 else -1.0

@@ -45,6 +45,7 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
     console = Console()
     stages = Stages(console)
     recipe = recipes.Recipe.read(options.recipe)
+    tj.simulate.pulse(recipe.pulse)  # an unknown one is refused before anything is made
     cell = tj.cells.load(recipe.cell, root=options.cells)
     drawn = recipes.draw(recipe)
     if options.out.exists():
@@ -79,4 +80,4 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
                 workers=options.workers,
                 progress=say,
             )
-    console.print(f"\nDataset: [bold]{options.out}[/], sha256 {dataset.content_hash()}", highlight=False)
+    console.print(f"\nDataset: {options.out}, sha256 {dataset.content_hash()}", highlight=False, markup=False)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 
 Say = Callable[[str], None]
 
@@ -48,10 +49,11 @@ class Stages:
             def say(text: str) -> None:
                 nonlocal said
                 said = text
-                status.update(f"{name}: {text}")
+                status.update(escape(f"{name}: {text}"))
 
             yield say
         if _interrupted.is_set():
             raise KeyboardInterrupt
         self.seconds[name] = round(time.perf_counter() - start, 2)
-        self.console.print(f"[green]✓[/] {name:<22} {self.seconds[name]:6.1f} s  [dim]{said}[/]", highlight=False)
+        line = f"[green]✓[/] {name:<22} {self.seconds[name]:6.1f} s  [dim]{escape(said)}[/]"
+        self.console.print(line, highlight=False)

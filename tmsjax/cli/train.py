@@ -43,6 +43,7 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
 
     import tmsjax as tj
     from tmsjax.cli.stages import Stages
+    from tmsjax.core.errors import InputError
     from tmsjax.simulate import open_dataset
     from tmsjax.surrogate import recipe as recipes
 
@@ -50,6 +51,13 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
     stages = Stages(console)
     dataset = open_dataset(options.dataset)
     recipe = recipes.Recipe.from_dict(dataset.attrs["recipe"])
+    if len(dataset.pending()):
+        raise InputError(
+            "the dataset is not finished",
+            got=f"{len(dataset.pending())} of {len(dataset)} thresholds still to do",
+            expected="every row simulated",
+            mend="run the same tmsjax simulate again: it goes on where it stopped",
+        )
     with stages("fields") as say:
         source = recipes.Source(recipe, say)
         data = recipes.examples(source, dataset.results(), options.side_mm, options.z_shift_mm)
@@ -86,5 +94,5 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
     for name, score in report["scores"].items():
         if isinstance(score, dict):
             numbers = "  ".join(f"{key} {value:.3g}" for key, value in score.items())
-            console.print(f"{name:<10} {numbers}", highlight=False)
-    console.print(f"\nWeights: [bold]{folder}[/]", highlight=False)
+            console.print(f"{name:<10} {numbers}", highlight=False, markup=False)
+    console.print(f"\nWeights: {folder}", highlight=False, markup=False)

@@ -18,6 +18,8 @@ def read_ccd(path: Path) -> Coil:
         raise InputError("coil file not found", got=str(path), expected="the path of a .ccd file")
     try:
         text = path.read_text()
+    except OSError as error:
+        raise InputError("coil file cannot be read", got=str(error), expected="a file that may be read") from error
     except UnicodeDecodeError as error:
         raise InputError("coil file is not text", got=str(path), expected="a SimNIBS .ccd text file") from error
     lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]

@@ -14,7 +14,10 @@ ROTATION_TOLERANCE = 1e-3
 
 def check_finite(matrix: ArrayLike, shape: tuple[int, ...], what: str) -> np.ndarray:
     """Return ``matrix`` as float64, or raise InputError unless it has this shape and is finite."""
-    m = np.asarray(matrix, dtype=np.float64)
+    try:
+        m = np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} is not made of numbers", got=repr(matrix), expected=f"an array of {shape}") from error
     if m.shape != shape:
         raise InputError(f"{what} has the wrong shape", got=m.shape, expected=shape)
     if not np.isfinite(m).all():

@@ -215,6 +215,10 @@ def rate(didt) -> Float[Array, ""]:
 
 
 def _check_inputs(head: HeadModel, coil: Coil, pose: CoilPose) -> None:
+    if not isinstance(pose, CoilPose):
+        raise InputError(
+            "this is no coil pose", got=type(pose).__name__, expected="a CoilPose", mend="CoilPose.from_matrix(matrix)"
+        )
     if not _concrete(head.labels):
         raise InputError("labels are traced", got="a tracer", expected="a concrete array", mend="close over the head")
     for label, value in head.conductivity.items():

@@ -139,8 +139,9 @@ def open_dataset(path: str | PathLike) -> Dataset:
         missing = [name for name in (*RESULTS, "recipe") if name not in group]
     except (FileNotFoundError, ValueError, OSError) as error:
         raise InputError(
-            f"dataset {path}", got=type(error).__name__, expected="a folder that create_dataset made"
+            f"dataset {path}", got=f"{type(error).__name__}: {error}", expected="a folder that create_dataset made"
         ) from error
+    missing += [name for name in ("cell", "pulse", "recipe", "versions") if not missing and name not in group.attrs]
     if missing:
         raise InputError(
             f"dataset {path}", got=f"no {', '.join(missing)}", expected="a folder that create_dataset made"

@@ -30,6 +30,21 @@ FIELD_DRIFT = 2e-3
 """Largest relative change of |E| at a soma between simulation and training: the solver's own tolerance."""
 
 
+RANGES = {
+    "thresholds": 1,
+    "poses": 1,
+    "fixed_poses": 0,
+    "spread_mm": 0,
+    "gap_mm": 0,
+    "sites": 1,
+    "rotations": 1,
+    "radius_mm": 1,
+    "tolerance": 1e-6,
+    "seed": 0,
+}
+"""The smallest value of every number of a recipe."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What a dataset is made of. Read it from TOML with ``Recipe.read``.
@@ -68,8 +83,8 @@ class Recipe:
     def read(cls, path: Path | str) -> Recipe:
         """Read a recipe from a TOML file; InputError names a key that is missing, unknown or of the wrong kind."""
         try:
-            table = tomllib.loads(Path(path).read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError("the recipe cannot be read", got=f"{path}: {error}", expected="a TOML file") from error
         return cls.from_dict(table)
 
@@ -87,7 +102,14 @@ class Recipe:
             kind = {"str": str, "int": int, "float": (int, float), "bool": bool}[str(fields[name].type)]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise InputError(f"the recipe's {name}", got=repr(value), expected=fields[name].type)
-        return cls(**table)
+        recipe = cls(**table)
+        for name, least in RANGES.items():
+            value = getattr(recipe, name)
+            if not least <= value < float("inf"):
+                raise InputError(f"the recipe's {name}", got=value, expected=f"a number from {least:g}")
+        if recipe.fixed_poses > 2:
+            raise InputError("the recipe's fixed_poses", got=recipe.fixed_poses, expected="0, 1 or 2")
+        return recipe
 
     def as_dict(self) -> dict:
         """The recipe as plain values."""
@@ -116,9 +138,10 @@ def draw(recipe: Recipe) -> Draw:
 
 def poses(recipe: Recipe, model: head.HeadModel) -> list[CoilPose]:
     """The recipe's coil poses on its head."""
+    coil = coils.load(recipe.coil)
     target = head.landmark(model, recipe.landmark)
     rng = np.random.default_rng([recipe.seed, 1])
-    first = coils.pose_on_scalp(model, target, handle_deg=45.0, gap_mm=recipe.gap_mm)
+    first = coils.pose_on_scalp(model, target, handle_deg=45.0, gap_mm=recipe.gap_mm, coil=coil)
     out = [first] if recipe.fixed_poses else []
     while len(out) < recipe.poses:
         radius, direction = recipe.spread_mm * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
@@ -127,7 +150,8 @@ def poses(recipe: Recipe, model: head.HeadModel) -> list[CoilPose]:
             radius, angle = 0.0, 90.0
         aside = radius * np.array([np.cos(direction), np.sin(direction), 0.0])
         aim = np.asarray(first.centre, np.float64) + np.asarray(first.rotation, np.float64) @ aside
-        out.append(coils.pose_on_scalp(model, aim if radius else target, handle_deg=angle, gap_mm=recipe.gap_mm))
+        where = aim if radius else target
+        out.append(coils.pose_on_scalp(model, where, handle_deg=angle, gap_mm=recipe.gap_mm, coil=coil))
     return out
 
 
@@ -226,6 +250,8 @@ def examples(source: Source, results: dict[str, np.ndarray], side_mm: float, z_s
     ``results`` is ``Dataset.results()``. Raises InputError if the fields have changed since they were simulated.
     """
     rows = np.flatnonzero(results["status"] == 0)
+    if not len(rows):
+        raise InputError("the dataset has no thresholds", got="no row with one", expected="some: simulate it first")
     patches = source.patches(rows, side_mm, z_shift_mm, n)
     whole = np.isfinite(patches).all(axis=(1, 2, 3, 4))
     rows, patches = rows[whole], patches[whole]

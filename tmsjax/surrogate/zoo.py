@@ -108,7 +108,7 @@ def _read_card(folder: Path) -> dict[str, Any]:
         SurrogateSpec.from_json(card["spec"])
         recorded, version = card["sha256"], card["format"]
         _ = card["domain"]["degree"], card["domain"]["quantile"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             "this card cannot be read",
             got=f"{folder / CARD}: {error!r}",
