@@ -121,3 +121,14 @@ def test_wrong_stores_are_refused(small_cell, tmp_path):
         create_dataset(tmp_path / "x", {"a": np.zeros(2), "b": np.zeros(3)}, cell="c", pulse="p", seed=0)
     with pytest.raises(InputError, match=r"d: pulse"):
         _run(dataset, small_cell, pulse="biphasic")
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    dataset = _create(tmp_path / "d.zarr")
+    dataset.group["v_per_m"][:] = np.linspace(1, 2, ROWS)
+    (chunk,) = [p for p in (tmp_path / "d.zarr" / "v_per_m").rglob("*") if p.is_file() and p.name != "zarr.json"]
+    content = bytearray(chunk.read_bytes())
+    content[-20:] = bytes(20)
+    chunk.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        open_dataset(tmp_path / "d.zarr").results()

@@ -58,15 +58,26 @@ class Dataset:
 
     def recipe(self) -> dict[str, ndarray]:
         """The recipe's columns, each (k, ...)."""
-        return {name: array[:] for name, array in self.group["recipe"].arrays()}
+        return {name: self._read(array) for name, array in self.group["recipe"].arrays()}
 
     def results(self) -> dict[str, ndarray]:
         """v_per_m, factor, initiation and status, each (k,)."""
-        return {name: self.group[name][:] for name in RESULTS}
+        return {name: self._read(self.group[name]) for name in RESULTS}
 
     def pending(self) -> Int[ndarray, " p"]:
         """Rows that are not simulated yet."""
-        return np.flatnonzero(self.group["status"][:] == int(Status.NOT_DONE))
+        return np.flatnonzero(self._read(self.group["status"]) == int(Status.NOT_DONE))
+
+    def _read(self, array: Any) -> ndarray:
+        try:
+            return np.asarray(array[:])
+        except (ValueError, OSError, RuntimeError) as error:
+            raise InputError(
+                f"dataset {self.path} is damaged",
+                got=f"{array.basename}: {error}",
+                expected="the arrays that create_dataset made",
+                mend="copy it again, or delete it and simulate again",
+            ) from error
 
     def content_hash(self) -> str:
         """sha256 of the recipe, what it was simulated with and the results, in whatever order they came."""
