@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tmsjax.cells.main_axon import main_axon_terminal
@@ -101,6 +101,7 @@ def straight(region, parent, start, end, width, points):
 
 
 @settings(deadline=None, max_examples=150)
+@example([(53.0, 1.0, 2), (142.0, 2.0, 45), (3.0, 1.0, 2)], 1.0)  # an end that falls on a point
 @given(
     st.lists(st.tuples(st.floats(3, 900), st.floats(0.05, 4), st.integers(2, 80)), min_size=1, max_size=5),
     st.floats(0.02, 3),

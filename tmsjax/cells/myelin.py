@@ -195,8 +195,18 @@ class _Walk:
 
         The distance is negative where the points before are already too long (first internode of one cell).
         """
-        one, two = (after - 1, after) if straight_on else (after, after + 1)
-        step = self.points[two] - self.points[one]
+        step = self.step(after, straight_on)
         self.points.insert(after + 1, self.points[after] + distance_um * step / np.linalg.norm(step))
         self.arc.insert(after + 1, self.arc[after] + abs(distance_um))
         self.diam.insert(after + 1, self.diam[after])
+
+    def step(self, after: int, straight_on: bool) -> np.ndarray:
+        """From the point before ``after`` to it (straight on), or from it to the next one.
+
+        Points that lie on it are passed over: cutting can leave a piece's end where a point already is.
+        """
+        here = self.points[after]
+        back = (here - point for point in reversed(self.points[:after]))
+        ahead = (point - here for point in self.points[after + 1 :])
+        order = (*back, *ahead) if straight_on else (*ahead, *back)
+        return next(step for step in order if step.any())
