@@ -75,6 +75,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
         print("  " + "  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
 
 
+def show(targets: list[dict[str, Any]]) -> None:
+    """Print the targets and whether each is held."""
+    rows = [(t["name"], t["value"], t["bar"], "held" if t["held"] else "MISSED") for t in targets]
+    table("targets", ("target", "value", "bar", ""), rows)
+
+
 def write(name: str, results: dict[str, Any], targets: list[dict[str, Any]], *, quick: bool) -> Path:
     """Write ``results/NAME.json`` (not with ``quick``: ``results/NAME.quick.json``) and print the targets."""
     RESULTS.mkdir(exist_ok=True)
@@ -82,7 +88,6 @@ def write(name: str, results: dict[str, Any], targets: list[dict[str, Any]], *, 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     content = {"name": name, "date": now, "quick": quick, "versions": versions(), "machine": machine()}
     path.write_text(json.dumps({**content, "targets": targets, "results": results}, indent=1) + "\n")
-    rows = [(t["name"], t["value"], t["bar"], "held" if t["held"] else "MISSED") for t in targets]
-    table("targets", ("target", "value", "bar", ""), rows)
+    show(targets)
     print(f"\nwritten: {path.relative_to(RESULTS.parent.parent)}")
     return path

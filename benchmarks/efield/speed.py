@@ -1,12 +1,9 @@
-"""Accuracy and time of the E-field: analytic sphere, the bundled head, scipy's CG on the same equations.
-
-python -m benchmarks.efield [--quick]
-"""
+"""Time of a solve in head S1, stage by stage, and of scipy's CG on the same equations."""
 
 from __future__ import annotations
 
-import itertools
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,53 +13,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 import tmsjax as tj
 from benchmarks import _common as common
-from tests.spheres import RADII, layered_sphere, pose_over
 from tmsjax.efield import spfd
 from tmsjax.efield.solve import conducting_nodes, fit, plan, potential
-
-SUBSAMPLES = 4
-
-
-def exact_conductivity(voxel_mm: float) -> np.ndarray:
-    """Voxel means over 4x4x4 points of the true spheres: the best that partial volumes can be."""
-    table = np.zeros(6, np.float32)
-    table[list(RADII)] = [tj.head.PAPER_CONDUCTIVITY[label] for label in RADII]
-    offsets = ((np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5) * voxel_mm
-    total = np.zeros(layered_sphere(voxel_mm)[0].shape, np.float32)
-    for shift in itertools.product(offsets, repeat=3):
-        total += table[layered_sphere(voxel_mm, shift=shift)[0]]
-    return total / SUBSAMPLES**3
-
-
-def sphere_errors(voxel_mm: float) -> list[dict]:
-    coil, pose = tj.coil.load("MagVenture_MC_B70"), pose_over()
-    labels, affine = layered_sphere(voxel_mm)
-    head = tj.head.from_labels(labels, affine)
-    brain = np.isin(labels, (1, 2))
-    points = np.argwhere(brain) * voxel_mm + affine[0, 3]
-    reference = np.asarray(tj.efield.sphere_efield(coil, pose, points, np.zeros(3)))
-    depth = 78 - np.linalg.norm(points, axis=1)
-    near = (depth < 4) & (points @ np.asarray(pose.centre) > 0.88 * 96 * np.linalg.norm(points, axis=1))
-    media = {
-        "binary labels": tj.efield.conductivity(head, partial_volume=False)[0],
-        "partial volume from labels": tj.efield.conductivity(head)[0],
-        "exact partial volume": jnp.asarray(exact_conductivity(voxel_mm)),
-    }
-    rows = []
-    for name, sigma in media.items():
-        field = tj.efield.solve_conductivity(sigma, labels > 0, affine, coil, pose)
-        error = np.asarray(field.values)[brain] - reference
-        rows.append(
-            {
-                "voxel_mm": voxel_mm,
-                "conductivity": name,
-                "brain": float(np.linalg.norm(error) / np.linalg.norm(reference)),
-                "outer_4_mm_near_coil": float(np.linalg.norm(error[near]) / np.linalg.norm(reference[near])),
-                "iterations": int(field.iterations),
-                "residual": float(field.residual),
-            }
-        )
-    return rows
 
 
 def head_times(coarsen: int) -> dict:
@@ -168,33 +120,15 @@ def _matrix(c: list[np.ndarray], shape: tuple[int, ...]) -> sp.csr_matrix:
     return sp.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (n, n))
 
 
-def main() -> None:
-    quick = common.parse((__doc__ or "").splitlines()[0]).quick
-    spheres = [row for h in ((4.0, 2.0) if quick else (4.0, 2.0, 1.0)) for row in sphere_errors(h)]
-    common.table(
-        "E in the brain of a 92/86/80/78 mm sphere, relative L2 error",
-        ("mm", "conductivity", "brain", "outer 4 mm near coil", "iterations"),
-        [(r["voxel_mm"], r["conductivity"], r["brain"], r["outer_4_mm_near_coil"], r["iterations"]) for r in spheres],
-    )
+def measure(quick: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     heads = [head_times(c) for c in ((2,) if quick else (2, 1))]
     for row in heads:
         common.table(f"head S1, {row['coarsen']} mm", ("what", "value"), list(row.items()))
     peer = against_scipy(2)
     common.table("same equations at 2 mm, to 1e-4", ("what", "value"), list(peer.items()))
-
-    from_labels = next(
-        r["brain"] for r in spheres if r["voxel_mm"] == 2.0 and r["conductivity"] == "partial volume from labels"
-    )
-    targets = [
-        common.target("sphere, 2 mm from binary labels: E in brain, relative L2", from_labels, 0.015),
-        common.target("scipy CG + Jacobi over tmsjax, time at 2 mm", peer["ratio"], 1.0, at_least=True),
-    ]
+    targets = [common.target("scipy CG + Jacobi over tmsjax, time at 2 mm", peer["ratio"], 1.0, at_least=True)]
     if not quick:
         # CPU-seconds bound the wall-clock time from above on an idle machine, and hold on a busy one.
         first = heads[-1]["first_solve_cpu_s"]
         targets.append(common.target("head S1 at 1 mm, first solve with compilation, CPU-s", first, 40.0))
-    common.write("efield", {"sphere": spheres, "head": heads, "scipy": peer}, targets, quick=quick)
-
-
-if __name__ == "__main__":
-    main()
+    return {"head": heads, "scipy": peer}, targets
