@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 import tmsjax as tj
 from benchmarks import _common as common
 from tmsjax.efield import spfd
-from tmsjax.efield.solve import conducting_nodes, fit, plan, potential
+from tmsjax.efield.system import conducting_nodes, fit, plan, potential
 
 
 def head_times(coarsen: int) -> dict:

@@ -3,6 +3,7 @@
 from tmsjax.efield.medium import conductivity
 from tmsjax.efield.solve import solve, solve_conductivity
 from tmsjax.efield.sphere import sphere_efield
+from tmsjax.efield.system import System, discretise, induce
 from tmsjax.efield.types import EField
 
-__all__ = ["EField", "conductivity", "solve", "solve_conductivity", "sphere_efield"]
+__all__ = ["EField", "System", "conductivity", "discretise", "induce", "solve", "solve_conductivity", "sphere_efield"]
