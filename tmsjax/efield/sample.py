@@ -1,8 +1,8 @@
-"""Fields at arbitrary points: trilinear within tissue, differentiable in the points and in the field."""
+"""Fields at arbitrary points: trilinear or cubic within tissue, differentiable in the points and in the field."""
 
 from __future__ import annotations
 
-from itertools import product
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,10 @@ from jaxtyping import Array, Bool, Float
 
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
+from tmsjax.efield.interpolate import chunked, cubic, nearest, trilinear
 from tmsjax.efield.types import EField
+
+METHODS = ("linear", "cubic")
 
 
 def inside(field: EField, points_mm: ArrayLike) -> Bool[Array, "*p"]:
@@ -21,10 +24,13 @@ def inside(field: EField, points_mm: ArrayLike) -> Bool[Array, "*p"]:
     return found[0] if single else found
 
 
-def sample(field: EField, points_mm: ArrayLike, outside: str = "raise") -> Float[Array, "*p 3"]:
-    """E (p, 3) at points (p, 3) mm: trilinear over the tissue voxels among the 8 neighbours, weights normalised.
+def sample(
+    field: EField, points_mm: ArrayLike, outside: str = "raise", method: str = "linear"
+) -> Float[Array, "*p 3"]:
+    """E (p, 3) at points (p, 3) mm, interpolated between voxel centres. One point (3,) gives (3,).
 
-    One point (3,) gives (3,). Values are V/m for the field's ``didt``.
+    Values are V/m for the field's ``didt``. ``method`` is "linear" (``interpolate.trilinear``, the faster one, with
+    kinks between voxels) or "cubic" (``interpolate.cubic``, whose gradient in the points is continuous).
 
     Air has no E-field, so air voxels carry no weight and the field is continued flat over the last half voxel.
     ``outside`` says what happens where ``inside`` is False: "raise" an InputError, or "nan" in those rows (always NaN
@@ -32,8 +38,10 @@ def sample(field: EField, points_mm: ArrayLike, outside: str = "raise") -> Float
     """
     if outside not in ("raise", "nan"):
         raise InputError("unknown treatment of points outside", got=outside, expected='"raise" or "nan"')
+    if method not in METHODS:
+        raise InputError("unknown method of interpolation", got=method, expected=f"one of {', '.join(METHODS)}")
     points, single = _points(points_mm)
-    values, valid = _sample(field.values, field.mask, field.affine, points)
+    values, valid = _sample(field.values, field.mask, field.affine, points, method)
     if not any(isinstance(a, Tracer) for a in (values, valid)):
         _check(values, valid, points, outside)
     return values[0] if single else values
@@ -79,39 +87,14 @@ def _to_voxels(affine: Array, points_mm: Array) -> Array:
     return (points_mm - affine[:3, 3]) @ inverse.T
 
 
-def _nearest(mask: Array, voxel: Array) -> Array:
-    """Whether the voxel nearest to each point (p, 3) holds tissue; never for NaN, which has no integer."""
-    index = jnp.round(jnp.nan_to_num(voxel, nan=-1.0)).astype(jnp.int32)
-    return _lookup(mask, index)[1]
-
-
-def _lookup(mask: Array, index: Array) -> tuple[Array, Array]:
-    """Flat index of voxels (p, 3), and whether they are in the grid and hold tissue."""
-    shape = jnp.asarray(mask.shape)
-    in_grid = jnp.all((index >= 0) & (index < shape), axis=1)
-    clipped = jnp.clip(index, 0, shape - 1)
-    flat = (clipped[:, 0] * mask.shape[1] + clipped[:, 1]) * mask.shape[2] + clipped[:, 2]
-    return flat, in_grid & mask.reshape(-1)[flat]
-
-
 @jax.jit
 def _inside(mask: Array, affine: Array, points_mm: Array) -> Array:
-    return _nearest(mask, _to_voxels(affine, points_mm))
+    return nearest(mask, _to_voxels(affine, points_mm))
 
 
-@jax.jit
-def _sample(values: Array, mask: Array, affine: Array, points_mm: Array) -> tuple[Array, Array]:
+@partial(jax.jit, static_argnames="method")
+def _sample(values: Array, mask: Array, affine: Array, points_mm: Array, method: str = "linear") -> tuple[Array, Array]:
     voxel = _to_voxels(affine, points_mm)
-    base = jnp.floor(jax.lax.stop_gradient(voxel))
-    fraction, base = voxel - base, base.astype(jnp.int32)
-    flat_values = values.reshape(-1, 3)
-    total, weight = jnp.zeros((len(voxel), 3), values.dtype), jnp.zeros(len(voxel), values.dtype)
-    for corner in product((0, 1), repeat=3):
-        corner = jnp.asarray(corner)
-        w = jnp.prod(jnp.where(corner == 1, fraction, 1 - fraction), axis=1)
-        flat, tissue = _lookup(mask, base + corner)
-        w = jnp.where(tissue, w, 0).astype(values.dtype)
-        total, weight = total + w[:, None] * flat_values[flat], weight + w
-    valid = _nearest(mask, voxel)
-    safe = jnp.where(valid, weight, 1)[:, None]
-    return jnp.where(valid[:, None], total / safe, jnp.nan), valid
+    valid = nearest(mask, voxel)
+    at = cubic(values, mask, voxel) if method == "cubic" else chunked(partial(trilinear, values, mask), voxel)
+    return jnp.where(valid[:, None], at, jnp.nan), valid

@@ -45,14 +45,15 @@ class EField:
             return "converged"
         return f"not converged: residual {float(self.residual):.1e} above {self.tolerance:.1e}"
 
-    def at(self, points_mm: ArrayLike, outside: str = "raise") -> Float[Array, "*p 3"]:
-        """E in V/m for ``didt`` at points (p, 3) or (3,) in RAS+ mm: trilinear within tissue, differentiable.
+    def at(self, points_mm: ArrayLike, outside: str = "raise", method: str = "linear") -> Float[Array, "*p 3"]:
+        """E in V/m for ``didt`` at points (p, 3) or (3,) in RAS+ mm, interpolated within tissue, differentiable.
 
         A point is outside where ``inside`` is False: "raise" an InputError, or "nan" there (always under tracing).
+        ``method`` is "linear" or "cubic", whose gradient in the points is continuous.
         """
         from tmsjax.efield.sample import sample
 
-        return sample(self, points_mm, outside)
+        return sample(self, points_mm, outside, method)
 
     def inside(self, points_mm: ArrayLike) -> Bool[Array, "*p"]:
         """True where a point of (p, 3) or (3,) mm lies in the conductor: its nearest voxel holds tissue."""
