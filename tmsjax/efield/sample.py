@@ -24,9 +24,7 @@ def inside(field: EField, points_mm: ArrayLike) -> Bool[Array, "*p"]:
     return found[0] if single else found
 
 
-def sample(
-    field: EField, points_mm: ArrayLike, outside: str = "raise", method: str = "linear"
-) -> Float[Array, "*p 3"]:
+def sample(field: EField, points_mm: ArrayLike, outside: str = "raise", method: str = "linear") -> Float[Array, "*p 3"]:
     """E (p, 3) at points (p, 3) mm, interpolated between voxel centres. One point (3,) gives (3,).
 
     Values are V/m for the field's ``didt``. ``method`` is "linear" (``interpolate.trilinear``, the faster one, with
