@@ -9,5 +9,18 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=["cells", "coil", "core", "cortex", "efield", "head", "nn", "response", "simulate", "surrogate", "viz"],
+    submodules=[
+        "cells",
+        "coil",
+        "core",
+        "cortex",
+        "efield",
+        "head",
+        "io",
+        "nn",
+        "response",
+        "simulate",
+        "surrogate",
+        "viz",
+    ],
 )

@@ -1,7 +1,7 @@
 import pytest
 
 from tmsjax.core.errors import InputError
-from tmsjax.core.files import staged_folder
+from tmsjax.core.files import staged_file, staged_folder
 
 
 def test_files_appear_together_when_the_block_ends(tmp_path):
@@ -40,4 +40,20 @@ def test_a_second_run_replaces_its_files_and_keeps_others(tmp_path):
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="is a file"), staged_folder(tmp_path / "out"):
+        pass
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "field.nii.gz"
+    out.write_text("old")
+    with pytest.raises(ValueError, match="stopped"), staged_file(out) as stage:
+        assert stage.name.endswith(".nii.gz")
+        stage.write_text("half")
+        raise ValueError("stopped")
+    assert out.read_text() == "old"
+    with staged_file(out) as stage:
+        stage.write_text("new")
+    assert out.read_text() == "new"
+    assert [item.name for item in tmp_path.iterdir()] == ["field.nii.gz"]
+    with pytest.raises(InputError, match="cannot be written"), staged_file(tmp_path / "absent" / "a.nii"):
         pass

@@ -47,6 +47,32 @@ def staged_folder(out: Path | str) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
 
 
+@contextmanager
+def staged_file(out: Path | str) -> Iterator[Path]:
+    """Yield a temporary name beside ``out`` (of the same ending); the file moves to ``out`` when the block ends well.
+
+    An error or Ctrl-C leaves ``out`` as it was. A file of that name is replaced.
+
+    Raises:
+        InputError: the folder of ``out`` does not exist or cannot be written to.
+    """
+    out = Path(out)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{out.name}", dir=out.parent)
+    except OSError as error:
+        raise InputError(
+            "the file cannot be written", got=f"{out} ({error.strerror})", expected="a folder that can be written to"
+        ) from error
+    os.close(handle)
+    stage = Path(name)
+    try:
+        yield stage
+        stage.chmod(0o666 & ~_umask())
+        stage.replace(out)
+    finally:
+        stage.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     """The process's umask, which can only be read by setting it; temporary folders are made private without it."""
     mask = os.umask(0)

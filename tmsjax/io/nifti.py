@@ -1,0 +1,188 @@
+"""NIfTI volumes: vector fields, scalar maps, diffusion tensors; every voxel keeps its place in the world.
+
+Volumes are turned to the closest RAS+ axes on reading (``nibabel.as_closest_canonical``), as ``tmsjax.head.load`` turns
+label maps, so that their grids are right-handed; nothing is resampled. Vectors and tensors are in world axes (scanner
+RAS+) whatever the voxels' axes are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from jaxtyping import Float
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Extension
+
+from tmsjax.core.arrays import ArrayLike
+from tmsjax.core.errors import InputError
+from tmsjax.core.files import staged_file
+from tmsjax.core.transforms import check_finite
+
+COMMENT = 6
+"""NIfTI's code of an extension of plain text."""
+
+MARK = "tmsjax "
+"""How a text extension of ours begins; JSON follows."""
+
+Volume = Float[np.ndarray, "i j k"]
+Affine = Float[np.ndarray, "4 4"]
+
+ROWS: dict[str, tuple[int, ...]] = {
+    "fsl": (0, 1, 2, 3, 4, 5),
+    "voxel": (0, 1, 2, 3, 4, 5),
+    "mrtrix": (0, 3, 4, 1, 5, 2),
+}
+"""Where xx, xy, xz, yy, yz, zz stand among the six volumes."""
+
+MATRIX = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+"""Where the entries of a symmetric 3x3 matrix stand among xx, xy, xz, yy, yz, zz."""
+
+
+def write_vector(
+    path: str | Path,
+    values: ArrayLike,
+    affine: ArrayLike,
+    *,
+    description: str = "",
+    notes: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a vector field (i, j, k, 3), components along the world's axes, as float32 with NIfTI's vector intent.
+
+    The vector is the fourth dimension, as SimNIBS and FSL have it (the NIfTI standard would have it as the fifth).
+    ``notes`` go into the header as a text extension of JSON, which other programs pass over.
+    """
+    values = np.asarray(values, np.float32)
+    if values.ndim != 4 or values.shape[3] != 3:
+        raise InputError("this is no vector field", got=f"shape {values.shape}", expected="(i, j, k, 3)")
+    return _write(path, values, affine, "vector", description, notes)
+
+
+def write_scalar(
+    path: str | Path,
+    values: ArrayLike,
+    affine: ArrayLike,
+    *,
+    description: str = "",
+    notes: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a scalar map (i, j, k), such as |E| or a conductivity, as float32."""
+    values = np.asarray(values, np.float32)
+    if values.ndim != 3:
+        raise InputError("this is no scalar map", got=f"shape {values.shape}", expected="(i, j, k)")
+    return _write(path, values, affine, "none", description, notes)
+
+
+def read_vector(path: str | Path) -> tuple[Float[np.ndarray, "i j k 3"], Affine, dict[str, Any]]:
+    """Values (i, j, k, 3) float32, affine and notes of a vector field, 4-D or (as the standard has it) 5-D.
+
+    Raises InputError for a file that is missing or unreadable, or of another shape, or with a singular affine.
+    """
+    image = _read(path, "a vector field: (i, j, k, 3) or (i, j, k, 1, 3)", lambda s: s[3:] in ((3,), (1, 3)))
+    values = np.asarray(image.dataobj, np.float32)
+    return values.reshape(*values.shape[:3], 3), np.asarray(image.affine, np.float64), _notes(image)
+
+
+def read_scalar(path: str | Path) -> tuple[Volume, Affine]:
+    """Values (i, j, k) float32 and affine of a scalar map, such as a conductivity in S/m."""
+    image = _read(path, "a scalar map: (i, j, k) or (i, j, k, 1)", lambda s: s[3:] in ((), (1,)))
+    values = np.asarray(image.dataobj, np.float32)
+    return values.reshape(values.shape[:3]), np.asarray(image.affine, np.float64)
+
+
+def read_tensor(path: str | Path, convention: str = "fsl") -> tuple[Float[np.ndarray, "i j k 6"], Affine]:
+    """Diffusion or conductivity tensors (i, j, k, 6): xx, xy, xz, yy, yz, zz along the world's axes, and the affine.
+
+    Args:
+        path: a NIfTI of six volumes.
+        convention: whose axes and order the file has. "fsl": ``dtifit --save_tensor`` and SimNIBS's ``dwi2cond``, in
+            order xx, xy, xz, yy, yz, zz, in FSL's image axes, which are the voxels' with x reversed where the voxels
+            are right-handed (positive determinant of the affine). "voxel": that order, in the voxels' own axes.
+            "mrtrix": ``dwi2tensor``, in order xx, yy, zz, xy, xz, yz, along the world's axes.
+
+    Raises:
+        InputError: a missing or unreadable file, another shape, NaN, or no tensor that is not zero.
+    """
+    if convention not in ROWS:
+        raise InputError("unknown convention of tensors", got=convention, expected=", ".join(map(repr, ROWS)))
+    path = Path(path)
+    image = _load(path, "a tensor map: (i, j, k, 6)", lambda s: s[3:] in ((6,), (1, 6)))
+    data = np.asarray(image.dataobj, np.float32)
+    data = data.reshape(*data.shape[:3], 6)[..., ROWS[convention]]
+    if not np.isfinite(data).all():
+        raise InputError("tensors are not finite", got=f"NaN or inf in {path}", expected="finite numbers, 0 outside")
+    if not data.any():
+        raise InputError("all tensors are zero", got=path, expected="tensors in the brain")
+    if convention != "mrtrix":
+        axes = np.asarray(image.affine, np.float64)[:3, :3]
+        axes = axes / np.linalg.norm(axes, axis=0)
+        if convention == "fsl" and np.linalg.det(axes) > 0:
+            axes = axes * np.array([-1.0, 1.0, 1.0])
+        data = rotate_tensor(data, axes)
+    turned: Any = nibabel.as_closest_canonical(nibabel.Nifti1Image(data, image.affine))
+    return np.asarray(turned.dataobj, np.float32), np.asarray(turned.affine, np.float64)
+
+
+def rotate_tensor(tensor: Float[np.ndarray, "*n 6"], axes: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "*n 6"]:
+    """R T R' of tensors (..., 6) xx, xy, xz, yy, yz, zz: from axes along the columns of ``axes`` to the world's."""
+    # One 6x6 matrix turns them all: a full 3x3 tensor a voxel would double the memory.
+    basis = np.zeros((6, 3, 3))
+    basis[MATRIX, np.arange(3)[:, None], np.arange(3)] = 1
+    turned = axes @ basis @ axes.T
+    linear = turned[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]]
+    return (tensor @ linear.astype(tensor.dtype)).astype(tensor.dtype)
+
+
+def _write(path, values: np.ndarray, affine, intent: str, description: str, notes) -> Path:
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError("the name of a NIfTI file", got=path.name, expected="NAME.nii.gz or NAME.nii")
+    image = nibabel.Nifti1Image(values, check_finite(affine, (4, 4), "affine"))
+    image.header.set_xyzt_units("mm")
+    image.header.set_intent(intent)
+    image.header["descrip"] = description.encode("ascii", "replace")[:79]
+    image.set_sform(image.affine, "scanner")
+    image.set_qform(image.affine, "scanner")
+    if notes:
+        image.header.extensions.append(Nifti1Extension(COMMENT, (MARK + json.dumps(dict(notes))).encode()))
+    with staged_file(path) as stage:
+        nibabel.save(image, stage)
+    return path
+
+
+def _read(path: str | Path, expected: str, fits) -> Any:
+    return nibabel.as_closest_canonical(_load(Path(path), expected, fits))
+
+
+def _load(path: Path, expected: str, fits) -> Any:
+    """The image as it lies in the file, its data read, its shape and affine checked."""
+    if not path.is_file():
+        raise InputError("there is no such volume", got=str(path), expected="a NIfTI file")
+    try:
+        image: Any = nibabel.load(path)
+        data = np.asanyarray(image.dataobj)
+    except (ImageFileError, OSError, EOFError, ValueError, KeyError) as error:
+        raise InputError("the volume cannot be read", got=f"{path}: {error}", expected="a NIfTI file") from error
+    if len(data.shape) < 3 or not fits(data.shape):
+        raise InputError("the volume has the wrong shape", got=f"{data.shape} in {path}", expected=expected)
+    affine = check_finite(image.affine, (4, 4), f"affine of {path.name}")
+    if abs(np.linalg.det(affine)) < 1e-9:
+        raise InputError(f"the affine of {path.name} is singular", got=affine.tolist(), expected="voxels with a volume")
+    return image
+
+
+def _notes(image) -> dict[str, Any]:
+    """What we wrote into the header, or nothing."""
+    for extension in getattr(image.header, "extensions", ()):
+        content = extension.get_content()
+        text = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+        if text.startswith(MARK):
+            try:
+                return json.loads(text.removeprefix(MARK).rstrip("\0"))
+            except ValueError:
+                return {}
+    return {}
