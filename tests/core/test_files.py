@@ -46,10 +46,15 @@ def test_a_file_in_the_way_is_named(tmp_path):
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     out = tmp_path / "field.nii.gz"
     out.write_text("old")
-    with pytest.raises(ValueError, match="stopped"), staged_file(out) as stage:
-        assert stage.name.endswith(".nii.gz")
-        stage.write_text("half")
-        raise ValueError("stopped")
+
+    def stop_in_the_middle():
+        with staged_file(out) as stage:
+            assert stage.name.endswith(".nii.gz")
+            stage.write_text("half")
+            raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        stop_in_the_middle()
     assert out.read_text() == "old"
     with staged_file(out) as stage:
         stage.write_text("new")
