@@ -1,8 +1,11 @@
 """A reconstruction small enough to check by hand, and the bundled cells."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import tmsjax
 from tmsjax import cells
 
 SOMA = '("CellBody"\n (CellBody)\n (-5 0 0 0)\n (0 6 0 0)\n (5 0 0 0)\n (0 -6 0 0)\n)\n'
@@ -34,6 +37,21 @@ def simple(write_asc):
     )
 
 
-@pytest.fixture(scope="session", params=["open/L23_PC_1", "open/L4_LBC_1", "open/L5_PC_1"])
+OPEN = Path(tmsjax.__file__).parent / "data" / "cells" / "open"
+
+
+@pytest.fixture(scope="session")
+def described():
+    """What the bundled cells' README says of one: compartments, axon (mm), nodes, the soma's resting potential (mV)."""
+
+    def described(name):
+        row = next(r for r in (OPEN / "README.md").read_text().splitlines() if r.startswith(f"| {name[5:]} |"))
+        words = row.split("|")
+        return {"n": int(words[2]), "axon_mm": float(words[3]), "nodes": int(words[4]), "rest_mv": float(words[7])}
+
+    return described
+
+
+@pytest.fixture(scope="session", params=[name for name in cells.names() if name.startswith("open/")])
 def bundled(request):
     return cells.load(request.param)

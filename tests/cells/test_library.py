@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import lzma
 import re
 import subprocess
 import sys
@@ -19,30 +20,58 @@ OPEN = Path(tmsjax.__file__).parent / "data" / "cells" / "open"
 
 def test_bundled_files_are_those_that_the_readme_lists():
     listed = re.findall(r"\| (\S+\.(?:swc|asc)) \| ([0-9a-f]{64}) \|", (OPEN / "README.md").read_text())
-    assert len(listed) == 3
+    assert len(listed) == 10
+    known = {cells.info(name).sha256 for name in cells.names() if name.startswith("open/")}
+    assert known == {sha256 for _, sha256 in listed}
     for name, sha256 in listed:
-        assert hashlib.sha256((OPEN / name).read_bytes()).hexdigest() == sha256
+        assert hashlib.sha256(lzma.decompress((OPEN / f"{name}.xz").read_bytes())).hexdigest() == sha256
+
+
+def test_five_layer_5_pyramidal_cells_are_independent_reconstructions():
+    l5 = [cells.info(name) for name in cells.names() if name.startswith("open/L5_PC")]
+    assert len(l5) == 5
+    assert {(cell.kind, cell.membrane, cell.licence) for cell in l5} == {("reconstruction", "L5_TTPC2", "CC-BY-4.0")}
+    assert len({cell.sha256 for cell in l5}) == 5
+
+
+def test_what_is_no_reconstruction_says_so():
+    readme = (OPEN / "README.md").read_text()
+    for name in cells.names():
+        cell = cells.info(name)
+        derived = "Clone" in cell.source or "axon-" in cell.source or name.startswith("aberra2019/")
+        assert (cell.kind != "reconstruction") == derived
+        assert cell.licence in ("Apache-2.0", "CC-BY-4.0", "CC-BY-NC-SA-4.0")
+        if name.startswith("open/"):
+            (row,) = (r for r in readme.splitlines() if r.startswith(f"| `{name[5:]}."))
+            assert f"| {cell.kind} |" in row
+            assert f"| {cell.membrane} |" in row
+            assert cell.licence.replace("CC-BY-4", "CC BY 4") in row
+
+
+def test_the_loaded_cell_is_what_is_known_of_it(bundled):
+    assert bundled.biophysics == cells.info(bundled.name).membrane
+    with pytest.raises(InputError, match="no such cell"):
+        cells.info("open/L7_PC_1")
 
 
 def test_bundled_cells_stand_upright_at_the_origin(bundled):
     cable = cells.cable_model(bundled)
     assert np.linalg.norm(cable.xyz_um[0]) < 3
     apical = cable.region == cells.REGIONS.index("apical")
-    if bundled.biophysics == "L4_LBC":
+    if bundled.biophysics == "L4_LBC":  # the interneurons
         assert not apical.any()
     else:
         x, y, z = np.average(cable.xyz_um[apical], axis=0, weights=cable.area_um2[apical])
         assert z > 1.3 * np.hypot(x, y)
 
 
-def test_bundled_cells_have_the_numbers_of_the_readme(bundled):
-    cable = cells.cable_model(bundled)
-    row = next(r for r in (OPEN / "README.md").read_text().splitlines() if r.startswith(f"| {bundled.name[5:]} |"))
-    compartments, axon_mm, nodes = (float(word) for word in row.split("|")[2:5])
-    assert cable.n == compartments
-    assert sum(name.startswith("Node") for name in cable.section_names) == nodes
+def test_bundled_cells_have_the_numbers_of_the_readme(bundled, described):
+    cable, says = cells.cable_model(bundled), described(bundled.name)
+    assert cable.n == says["n"]
+    assert sum(name.startswith("Node") for name in cable.section_names) == says["nodes"]
     along = cable.region >= cells.REGIONS.index("ais")
-    assert cable.length_um[along].sum() / 1e3 == pytest.approx(axon_mm, abs=0.06)
+    assert cable.length_um[along].sum() / 1e3 == pytest.approx(says["axon_mm"], abs=0.06)
+    assert says["axon_mm"] > 9  # no stubs
 
 
 def test_disabling_touches_only_the_last_segment_of_the_main_axon():
@@ -68,7 +97,8 @@ def test_what_is_no_name_is_refused(name):
         inspect.unwrap(cells.load)(name)
 
 
-def test_a_reference_cell_without_its_folder_says_how_to_get_it(tmp_path):
+def test_a_reference_cell_without_its_folder_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMSJAX_DATA", str(tmp_path / "nothing"))
     with pytest.raises(InputError, match=r"root=FOLDER[\s\S]*github.com/Aman-A"):
         cells.load("aberra2019/L4_LBC_cACint209_1")
     with pytest.raises(InputError, match=r"option root[\s\S]*asc/L4_LBC_cACint209_1.asc"):

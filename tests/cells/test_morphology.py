@@ -1,5 +1,8 @@
 """Reading reconstructions: what comes out, and what bad files are told."""
 
+import gzip
+import lzma
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,9 @@ from tmsjax.cells import build_neuron, cable_model, from_file, load_neuron
 from tmsjax.cells.morphology import read_morphology
 from tmsjax.core.errors import InputError
 
+SOMA = '("CellBody"\n (CellBody)\n (-5 0 0 0)\n (0 6 0 0)\n (5 0 0 0)\n (0 -6 0 0)\n)\n'
 SWC = "1 1 0 0 0 5 -1\n2 2 0 -5 0 1 1\n3 2 0 -500 0 1 2\n4 3 0 5 0 1 1\n5 3 0 50 0 1 4\n"
+ASC = SOMA + "( (Axon)\n  (0 -6 0 1)\n  (0 -90 0 1)\n)\n"
 CONTOUR = [(5 * np.cos(a), 8 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 40, endpoint=False)]
 
 
@@ -77,17 +82,18 @@ def test_an_axon_on_a_dendrite_is_kept_there(tmp_path):
         ("a.asc", '("CellBody"\n (CellBody)\n (1 2', "no complete reconstruction"),
         ("a.asc", "(hello)", "no single soma"),
         ("a.asc", "( (Axon)\n (0 5 0 1)\n (0 50 0 1)\n)\n", "no single soma"),
-        ("a.swc", "", "no reconstruction"),
-        ("a.swc", "# only a comment\n", "no reconstruction"),
-        ("a.swc", "1 2 3\n", "no reconstruction"),
-        ("a.swc", "a b c d e f g\n", "cannot be read"),
-        ("a.swc", SWC.replace("-500", "nan"), "no reconstruction"),
-        ("a.swc", SWC.replace("1 2\n", "1 77\n", 1), "not a tree"),
-        ("a.swc", SWC.replace("1 1 0 0 0 5 -1", "1 1 0 0 0 0 -1"), "soma without a size"),
-        ("a.swc", "1 2 0 0 0 1 -1\n2 2 0 9 0 1 1\n", "no soma"),
-        ("a.swc", SWC.replace(" 2 0 -5 0 1 1", " 3 0 -5 0 1 1").replace("3 2 0", "3 3 0"), "no axon"),
+        ("a.asc", SOMA, "no axon"),
+        ("a.asc", ASC.replace("Axon", "Dendrite"), "no axon"),
+        ("a.asc", ASC.replace("(0 -90 0 1)", "(0 -90 0 0)"), r"line 10: a point of the axon has no width[\s\S]*-90"),
+        ("a.asc", ASC.replace("(0 -90 0 1)", "(0 -90 0 -1)"), "line 10: a point of the axon has no width"),
+        ("a.asc", ASC.replace("(0 -90 0 1)", "(0 -6 0 1)"), "line 9: a section of the axon has no length"),
+        ("a.asc", ASC.replace("(0 -90 0 1)", ""), "line 9: a section of the axon has no length"),
+        ("a.asc", ASC.replace("(0 -6 0 1)", "(0 -86 0 1)"), r"axon is not connected to the soma[\s\S]*80 um"),
+        ("a.asc", ASC.replace("Axon", "Bouton"), "line 9: a tree is of no kind"),
+        ("a.asc", SOMA.replace("5 0 0 0", "500 0 0 0").replace("6 0 0", "600 0 0"), "in micrometres"),
         ("a.swc", SWC.replace(" 3 0 5 0 1 1", " 2 0 5 0 1 1").replace("5 3 0", "5 2 0"), "more than one axon"),
-        ("a.swc", SWC.replace("-500 0 1 2", "-500 0 0 2"), r"section axon\[0\] has no volume"),
+        ("a.swc", SWC.replace(" 3 0 ", " 2 0 "), "more than one axon"),
+        ("a.swc", SWC.replace("0 0 0 5 -1", "0 0 0 5000 -1"), "in micrometres"),
         ("a.txt", "x", "of this kind"),
     ],
 )
@@ -102,3 +108,16 @@ def test_bad_files_are_named_with_what_is_wrong(tmp_path, name, content, message
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"does not exist[\s\S]*nowhere.asc"):
         read_morphology(tmp_path / "nowhere.asc")
+
+
+def test_a_packed_file_is_the_file(simple, tmp_path):
+    plain = read_morphology(simple)
+    for suffix, pack in ((".gz", gzip.compress), (".xz", lzma.compress)):
+        path = tmp_path / f"cell.asc{suffix}"
+        path.write_bytes(pack(simple.read_bytes()))
+        for ours, theirs in zip(read_morphology(path), plain, strict=True):
+            np.testing.assert_array_equal(ours.points_um, theirs.points_um)
+            np.testing.assert_array_equal(ours.diam_um, theirs.diam_um)
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(InputError, match=f"cell.asc{suffix} cannot be read"):
+            read_morphology(path)

@@ -76,22 +76,27 @@ def test_the_g_ratio_is_the_cubic_within_its_bounds():
     np.testing.assert_allclose(g_ratio([0.5, 0.05, 5.0]), [by_hand, 0.4, 0.8], rtol=1e-12)
 
 
-def test_bundled_axons_are_whole(bundled):
-    """Between internodes lie nodes, nothing is longer than 100 diameters allow, and all of the axon is there."""
+def test_bundled_axons_are_whole(bundled, described):
+    """Between internodes lie nodes, nothing is longer than 100 diameters allow, and all of the axon is there.
+
+    The published rules can make the last node of a section 1 um and up to the last step of points longer: one node of
+    L5_TTPC2_cADpyr232_2 (2.71 um) as published, and one of open/L5_PC_3 (1.97 um).
+    """
     by_index = bundled.sections
+    nodes = np.array([s.length_um for s in by_index if s.region == "node"])
+    assert (abs(nodes - 1) > 0.11).sum() <= 1
+    assert nodes.max() < 2
     for s in by_index:
         if s.region == "node":
             assert by_index[s.parent].region == "myelin"
-            assert s.length_um == pytest.approx(1, abs=0.11)
+            assert s.length_um > 0.89
         if s.region == "myelin":
             assert s.length_um > 18
     terminals = {k for k, s in enumerate(by_index) if s.region in ("node", "myelin", "unmyelinated")}
     terminals -= {s.parent for s in by_index}
     assert {by_index[k].region for k in terminals} <= {"node", "unmyelinated"}
     total = sum(s.length_um for s in by_index if s.region in ("ais", "node", "myelin", "unmyelinated"))
-    assert total == pytest.approx(
-        {"open/L23_PC_1": 14715, "open/L4_LBC_1": 17030, "open/L5_PC_1": 31179}[bundled.name], 0.01
-    )
+    assert total == pytest.approx(1e3 * described(bundled.name)["axon_mm"], abs=51)
 
 
 def straight(region, parent, start, end, width, points):

@@ -1,4 +1,4 @@
-"""Membrane tables of the cell types, from ``biophysics.toml``: which density where."""
+"""Membrane tables of the cell types, from ``biophysics.toml`` or a user's own: which density where."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 from jaxtyping import Float
 
-from tmsjax.cells.types import Region, Section
+from tmsjax.cells.types import Cell, Membrane, Region, Section
 from tmsjax.core.errors import InputError
 
 COMPARTMENT: dict[Region, str] = {
@@ -21,6 +21,9 @@ COMPARTMENT: dict[Region, str] = {
     "myelin": "axon",
     "unmyelinated": "axon",
 }
+NO_TABLE = ("common", "axon_factors")
+OFFSET, FACTOR = -0.8696, 2.087
+"""Of Ih's density with the distance from the soma (Kole et al. 2006, as fitted by Markram et al. 2015)."""
 
 
 @functools.cache
@@ -29,38 +32,62 @@ def tables() -> dict:
     return tomllib.loads((files("tmsjax.cells") / "biophysics.toml").read_text(encoding="utf-8"))
 
 
-def common() -> dict:
-    """Constants that all cells share."""
-    return tables()["common"]
+def table_names() -> list[str]:
+    """Names of the tables of ``biophysics.toml``."""
+    return sorted(set(tables()) - set(NO_TABLE))
 
 
-def table_of(biophysics: str) -> dict:
-    """The table of one cell type, or InputError naming those that exist."""
-    known = sorted(set(tables()) - {"common", "axon_factors"})
-    if biophysics not in known:
-        raise InputError("there is no such membrane table", got=repr(biophysics), expected=f"one of {known}")
-    return tables()[biophysics]
+def membrane(name: str) -> Membrane:
+    """The membrane of a cell type of ``biophysics.toml``, or InputError naming those that exist."""
+    if name not in table_names():
+        raise InputError(
+            "there is no such membrane table", got=repr(name), expected=f"one of {table_names()}, or a .toml file"
+        )
+    return Membrane(name, tables()[name], tables()["common"], tables()["axon_factors"])
 
 
-def passive(biophysics: str, region: Region) -> tuple[float, float, float]:
+def membrane_of(cell: Cell) -> Membrane:
+    """A cell's own membrane, or the one that it names."""
+    return cell.membrane or membrane(cell.biophysics)
+
+
+def channels(membrane: Membrane) -> list[str]:
+    """Names of all channels that a membrane has anywhere."""
+    names = {name for region in COMPARTMENT for name in membrane.table.get(region, {})}
+    return sorted(names - {"gamma", "decay"})
+
+
+def passive(membrane: Membrane, region: Region) -> tuple[float, float, float]:
     """Membrane capacitance (uF/cm2), leak conductance (S/cm2) and leak reversal (mV) of a region."""
-    table = table_of(biophysics)
+    table, common = membrane.table, membrane.common
     part = COMPARTMENT[region]
-    g = common()["g_pas_myelin"] if region == "myelin" else table["g_pas"][part]
-    return common()["cm_uf_per_cm2"][region], g, table["e_pas_mv"][part]
+    g = common["g_pas_myelin"] if region == "myelin" else table["g_pas"][part]
+    return common["cm_uf_per_cm2"][region], g, table["e_pas_mv"][part]
 
 
-def densities(biophysics: str, section: Section) -> dict[str, Float[np.ndarray, " nseg"]]:
-    """Maximal conductance (S/cm2) of every channel of a section, and gamma and decay of its calcium, per segment."""
-    table = table_of(biophysics)
-    factors = tables()["axon_factors"].get(section.region)
-    if factors is not None:
-        values = {name: factor * table["ais"][name] for name, factor in factors.items()}
+def densities(membrane: Membrane, section: Section) -> dict[str, Float[np.ndarray, " nseg"]]:
+    """Maximal conductance (S/cm2) of every channel of a section, and gamma and decay of its calcium, per segment.
+
+    A density that depends on the place is density * (offset + factor exp(per_um d)), d the distance from soma(0) in
+    the unscaled cell. Nodes and bare axon carry multiples of the initial segment's densities, unless the table has
+    their own. Raises InputError where a distribution becomes negative.
+    """
+    table = membrane.table
+    factors = membrane.axon_factors.get(section.region)
+    if section.region not in table and factors is not None:
+        values = {name: factor * table["ais"][name] for name, factor in factors.items() if name in table["ais"]}
     else:
         region = "basal" if section.region == "apical" and "apical" not in table else section.region
         values = table.get(region, {})
     out = {name: np.full(section.nseg, float(value)) for name, value in values.items()}
-    for name, rule in table["distant"].items():
+    for name, rule in table.get("distant", {}).items():
         if section.region in rule["regions"]:
-            out[name] = out[name] * (-0.8696 + 2.087 * np.exp(rule["per_um"] * section.distance_um))
+            offset, factor = rule.get("offset", OFFSET), rule.get("factor", FACTOR)
+            out[name] = out[name] * (offset + factor * np.exp(rule["per_um"] * section.distance_um))
+            if not (np.isfinite(out[name]).all() and (out[name] >= 0).all()):
+                raise InputError(
+                    f"{membrane.name}: the density of {name} is not positive in section {section.name}",
+                    got=f"{out[name].min():g} to {out[name].max():g} S/cm2",
+                    expected="a distribution that stays positive over the whole cell",
+                )
     return out

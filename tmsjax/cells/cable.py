@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tmsjax.cells.biophysics import common, densities, passive
+from tmsjax.cells.biophysics import channels, densities, membrane_of, passive
 from tmsjax.cells.geometry import Segments, segment_section
 from tmsjax.cells.mechanism_library import MECHANISMS
 from tmsjax.cells.types import DISABLED_DIAM_UM, REGIONS, CableModel, Cell, Section
@@ -12,7 +12,8 @@ from tmsjax.cells.types import DISABLED_DIAM_UM, REGIONS, CableModel, Cell, Sect
 
 def cable_model(cell: Cell) -> CableModel:
     """Compartments of a cell in NEURON's ``forall`` order: geometry, tree, membrane (see ``CableModel``)."""
-    ra = common()["ra_ohm_cm"]
+    membrane = membrane_of(cell)
+    ra = membrane.common["ra_ohm_cm"]
     sections = cell.sections
     pieces = [segment_section(section, ra) for section in sections]
     if cell.disabled is not None:
@@ -20,10 +21,10 @@ def cable_model(cell: Cell) -> CableModel:
     counts = np.array([section.nseg for section in sections])
     starts = np.concatenate([[0], np.cumsum(counts)])
     parent, ri = _tree(sections, pieces, starts)
-    membrane = [passive(cell.biophysics, section.region) for section in sections]
-    density = {name: np.zeros(starts[-1]) for name in (*MECHANISMS, "gamma", "decay")}
+    leak = [passive(membrane, section.region) for section in sections]
+    density = {name: np.zeros(starts[-1]) for name in (*MECHANISMS, *channels(membrane), "gamma", "decay")}
     for k, section in enumerate(sections):
-        for name, values in densities(cell.biophysics, section).items():
+        for name, values in densities(membrane, section).items():
             density[name][starts[k] : starts[k + 1]] = values
     del density["CaDynamics_E2"]
     return CableModel(
@@ -38,16 +39,16 @@ def cable_model(cell: Cell) -> CableModel:
         length_um=np.repeat([section.length_um / section.nseg for section in sections], counts),
         parent=parent,
         ri_mohm=ri,
-        cm_uf_per_cm2=np.repeat([m[0] for m in membrane], counts),
+        cm_uf_per_cm2=np.repeat([part[0] for part in leak], counts),
         ra_ohm_cm=ra,
-        g_pas=np.repeat([m[1] for m in membrane], counts),
-        e_pas_mv=np.repeat([m[2] for m in membrane], counts),
+        g_pas=np.repeat([part[1] for part in leak], counts),
+        e_pas_mv=np.repeat([part[2] for part in leak], counts),
         gamma=density.pop("gamma"),
         decay_ms=density.pop("decay"),
         channels=density,
-        e_na_mv=common()["e_na_mv"],
-        e_k_mv=common()["e_k_mv"],
-        e_h_mv=common()["e_h_mv"],
+        e_na_mv=membrane.common["e_na_mv"],
+        e_k_mv=membrane.common["e_k_mv"],
+        e_h_mv=membrane.common["e_h_mv"],
     )
 
 

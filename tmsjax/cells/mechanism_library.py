@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -14,7 +15,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from tmsjax.core.errors import MissingToolError
+from tmsjax.core.errors import InputError, MissingToolError
 
 MECHANISMS = (
     "NaTa_t",
@@ -35,6 +36,8 @@ DRIVE = ("QuasiInjection",)
 """Compiled with them: the drive of the induced field, which `tmsjax.simulate.oracle` inserts."""
 INCLUDED = ("linoid.inc",)
 """What several mechanisms share."""
+_LOADED: dict[Path, tuple[str, ...]] = {}
+"""Libraries of users' mechanisms that this process has loaded: NEURON keeps them for its lifetime."""
 TABULATED = tuple(name for name in MECHANISMS if name not in ("SK_E2", "CaDynamics_E2"))
 """Mechanisms whose rates depend on the potential only, so that NEURON can tabulate them."""
 
@@ -71,11 +74,74 @@ def use_tables(on: bool) -> None:
         setattr(h, f"usetable_{name}", int(on))
 
 
-def compiled_library() -> Path:
-    """The compiled mechanisms of this NEURON on this machine, compiled now if they are not in the cache."""
+def load_mechanisms(folder: str | os.PathLike):
+    """Load a user's own .mod files beside ours (compiled once per content and machine); returns ``neuron.h``.
+
+    Raises InputError for what ``own_mechanisms`` refuses and where this process has loaded another mechanism of the
+    same name, and MissingToolError as ``load_neuron`` does, with the end of the compiler's output.
+    """
+    h = load_neuron()
+    own = own_mechanisms(folder)
+    library = compiled_library({path.name: path.read_bytes() for path in _sources_in(Path(folder))})
+    if _LOADED.get(library) is None:
+        clash = _loaded_mechanisms(h) & set(own)
+        if clash:
+            raise InputError(
+                "this process has loaded other mechanisms of these names",
+                got=f"{', '.join(sorted(clash))} of {folder}",
+                expected="names that are free: NEURON cannot replace a mechanism",
+                mend="use a new process, or another SUFFIX",
+            )
+        h.nrn_load_dll(str(library))
+        _LOADED[library] = own
+    return h
+
+
+def own_mechanisms(folder: str | os.PathLike) -> tuple[str, ...]:
+    """Names (SUFFIX) of the density mechanisms in a folder of .mod files.
+
+    Raises InputError for a folder without .mod files, a mechanism without a RANGE parameter gbar (its density, S/cm2),
+    or a name that is one of ours.
+    """
+    names: dict[str, str] = {}
+    for path in _sources_in(Path(folder)):
+        if path.suffix != ".mod":
+            continue
+        text = re.sub(r"(?s)COMMENT.*?ENDCOMMENT|[:?][^\n]*", "", path.read_text(encoding="utf-8", errors="replace"))
+        block = re.search(r"(?s)\bNEURON\s*\{(.*?)\}", text)
+        suffix = re.search(r"\bSUFFIX\s+(\w+)", block[1]) if block else None
+        if block is None or suffix is None or not re.search(r"(?s)\bRANGE\b.*\bgbar\b", block[1]):
+            raise InputError(
+                f"{path.name} is no channel that can be used",
+                got="no SUFFIX" if suffix is None else f"SUFFIX {suffix[1]} without RANGE gbar",
+                expected="a density mechanism (SUFFIX) whose RANGE parameter gbar is its conductance in S/cm2",
+            )
+        if suffix[1] in (*MECHANISMS, *DRIVE) or suffix[1] in names:
+            raise InputError(
+                f"{path.name}: the name {suffix[1]} is taken",
+                got=suffix[0],
+                expected="a SUFFIX of its own",
+                mend="rename it",
+            )
+        names[suffix[1]] = path.name
+    return tuple(names)
+
+
+def _sources_in(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.glob("*") if path.suffix in (".mod", ".inc")) if folder.is_dir() else []
+    if not any(path.suffix == ".mod" for path in found):
+        raise InputError("there are no mechanisms", got=folder, expected="a folder with .mod files (option mechanisms)")
+    return found
+
+
+def compiled_library(sources: dict[str, bytes] | None = None) -> Path:
+    """The compiled mechanisms of this NEURON on this machine, compiled now if they are not in the cache.
+
+    ``sources`` are files by name; ours by default.
+    """
     import neuron
 
-    sources = _sources()
+    sources = _sources() if sources is None else sources
     folder = cache_folder() / "mechanisms" / _key(sources, neuron.__version__)
     library = folder / "libnrnmech.so"
     if not library.exists():

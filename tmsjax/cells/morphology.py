@@ -1,18 +1,26 @@
-"""Reconstructed morphologies (Neurolucida .asc, SWC) through NEURON's Import3d, as plain sections."""
+"""Reconstructed morphologies (Neurolucida .asc, SWC) through NEURON's Import3d, as plain sections.
+
+Import3d stays the reader because the published cells were made with it: what it makes of a soma's outline decides the
+soma's area. Its silent repairs are refused before it sees a file (``swc.py``) or before it acts (``neurolucida.py``).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
+import lzma
 import os
-import re
 import tempfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
+from tmsjax.cells import neurolucida, swc
+from tmsjax.cells.geometry import segment_section
 from tmsjax.cells.mechanism_library import load_neuron
 from tmsjax.cells.types import Region, Section
 from tmsjax.core.errors import InputError
@@ -23,35 +31,60 @@ SEGMENT_UM = 40.0
 IMPORTED: dict[str, Region] = {"soma": "soma", "axon": "ais", "dend": "basal", "apic": "apical"}
 """Import3d's section names; every axon section counts as "ais" until myelination."""
 
+SOMA_DIAM_UM = (1.0, 100.0)
+"""Diameters of spheres as large as a soma can be: others mean that the file is not in micrometres."""
+
 
 def segments(length_um: float) -> int:
     """Number of segments of a section of this length (um)."""
     return 1 + 2 * int(length_um / SEGMENT_UM)
 
 
-def read_morphology(path: str | os.PathLike) -> tuple[Section, ...]:
-    """Read a reconstruction (.asc or .swc): one soma, then axon, basal and apical sections in NEURON's order.
+def read_morphology(path: str | os.PathLike, types: Mapping[int, str] | None = None) -> tuple[Section, ...]:
+    """Read a reconstruction in um (.asc or .swc, plain, .gz or .xz): soma, then axon, basal and apical sections.
 
-    A soma drawn as a contour becomes the stack of frusta that Import3d makes of it. The axon sections are named
-    axon[0].. and have region "ais". Raises InputError for a file that is missing, unreadable, empty, or without a
-    soma or an axon.
+    The order is NEURON's. A soma drawn as a contour becomes the stack of frusta that Import3d makes of it, one of a
+    single point a cylinder as long as it is wide. The axon sections are named axon[0].. and have region "ais".
+    ``types`` says what custom types of an .swc are, e.g. ``{7: "axon"}``. Raises InputError for a file that is
+    missing, unreadable, empty, or without a soma or an axon, and for pieces that are not connected, have no length or
+    no width (naming the section, point or line).
     """
     path = Path(path)
     if not path.is_file():
         raise InputError("the morphology does not exist", got=path, expected="a Neurolucida .asc or an .swc file")
-    kind = path.suffix.lower()
+    kind = Path(path.name.lower().removesuffix(".gz").removesuffix(".xz")).suffix
     if kind not in (".asc", ".swc"):
-        raise InputError("a morphology of this kind cannot be read", got=path.name, expected="a file .asc or .swc")
+        raise InputError(
+            "a morphology of this kind cannot be read",
+            got=path.name,
+            expected="a file .asc or .swc (or packed, .gz, .xz)",
+        )
+    text = _text(path)
     if kind == ".swc":
-        table = _swc_table(path)
-        sections = _import_swc(path, table)
+        sections = _import_swc(swc.swc_table(text, path.name, types), path)
     else:
-        _check_neurolucida(path)
-        sections = _import3d(path, "Import3d_Neurolucida3", path)
+        neurolucida.check_text(text, path)
+        sections = _import3d(text, "Import3d_Neurolucida3", path)
     return _checked(sections, path)
 
 
-def _import3d(file: Path, reader: str, source: Path) -> list[Section]:
+def _import_swc(table: np.ndarray, path: Path) -> list[Section]:
+    """Import an .swc; one whose soma is a contour (radii 0) goes through Neurolucida's format, which knows contours."""
+    if not swc.has_contour(table):
+        return _import3d(swc.swc_text(table), "Import3d_SWC_read", path)
+    kind = {row[0]: row[1] for row in table}
+    mixed = [row for row in table[1:] if row[1] != kind[row[6]] != swc.SOMA]
+    if mixed:
+        raise InputError(
+            f"{path.name}: a branch changes its type on the way, which a cell with a soma of radius 0 cannot",
+            got=f"type {mixed[0][1]:g} grows out of type {kind[mixed[0][6]]:g} at {mixed[0][2:5].tolist()} um",
+            expected="one type in every tree",
+            mend="give the soma's points radii",
+        )
+    return _import3d(swc.neurolucida_text(table), "Import3d_Neurolucida3", path)
+
+
+def _import3d(text: str, reader: str, source: Path) -> list[Section]:
     """Sections of a file by Import3d; the NEURON sections belong to a Python object and go with it."""
     h = load_neuron()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -61,7 +94,12 @@ def _import3d(file: Path, reader: str, source: Path) -> list[Section]:
     try:
         morphology = getattr(h, reader)()
         morphology.quiet = 1
-        morphology.input(str(file))
+        with tempfile.TemporaryDirectory() as work:
+            file = Path(work) / "morphology"
+            file.write_text(text, encoding="utf-8")
+            morphology.input(str(file))
+        if reader == "Import3d_Neurolucida3":
+            neurolucida.check_trees(morphology, source)
         h.Import3d_GUI(morphology, False).instantiate(holder)
         made = [sec for name in ("soma", "axon", "dend", "apic") for sec in getattr(holder, name, [])]
         return _attached([_plain(sec, made) for sec in made])
@@ -124,6 +162,14 @@ def _checked(sections: list[Section], path: Path) -> tuple[Section, ...]:
     axon = [section for section in sections if section.region == "ais"]
     if len(somata) != 1:
         raise InputError(f"{path.name} has no single soma", got=f"{len(somata)} soma sections", expected="one soma")
+    size = float(np.sqrt(segment_section(somata[0], ra_ohm_cm=100.0).area_um2.sum() / np.pi))
+    if not SOMA_DIAM_UM[0] <= size <= SOMA_DIAM_UM[1]:
+        raise InputError(
+            f"{path.name}: the soma is as large as a sphere of {size:.3g} um",
+            got=f"{len(somata[0].diam_um)} points over {somata[0].length_um:.3g} um",
+            expected=f"{SOMA_DIAM_UM[0]:g} to {SOMA_DIAM_UM[1]:g} um",
+            mend="is the file in micrometres? Pixels or nanometres must be converted",
+        )
     if not axon:
         raise InputError(
             f"{path.name} has no axon",
@@ -146,108 +192,12 @@ def _checked(sections: list[Section], path: Path) -> tuple[Section, ...]:
     return tuple(sections)
 
 
-def _check_neurolucida(path: Path) -> None:
-    """Raise InputError unless the file holds complete nested lists (NEURON may crash on others)."""
-    text = _text(path)
-    bare = re.sub(r'"[^"\n]*"|;[^\n]*', "", text)
-    opened, closed = bare.count("("), bare.count(")")
-    if opened == 0 or opened != closed:
-        raise InputError(
-            "the .asc file holds no complete reconstruction",
-            got=f"{path}: {opened} opening and {closed} closing parentheses",
-            expected="Neurolucida's nested lists, all closed",
-            mend="fetch the file again; it may have been cut short",
-        )
-
-
-def _swc_table(path: Path) -> Float[np.ndarray, "k 7"]:
-    """Rows id, type, x, y, z, radius, parent of an .swc file, checked (NEURON may crash on broken trees)."""
-    expected = "lines of seven numbers: id, type, x, y, z, radius, parent (an earlier id, or -1)"
-    rows = [line.split("#")[0].split() for line in _text(path).splitlines()]
-    try:
-        table = np.array([[float(word) for word in row] for row in rows if row])
-    except ValueError as error:
-        raise InputError("the .swc file cannot be read", got=f"{path}: {error}", expected=expected) from error
-    if table.ndim != 2 or table.shape[1] != 7 or not np.isfinite(table).all():
-        raise InputError(
-            "the .swc file holds no reconstruction", got=f"{path}: a table {table.shape}", expected=f"finite {expected}"
-        )
-    ids, parents = table[:, 0], table[:, 6]
-    lost = ~np.isin(parents, np.append(ids, -1)) | (parents >= ids)
-    if lost.any() or len(np.unique(ids)) < len(ids):
-        raise InputError(
-            "the .swc file is not a tree",
-            got=f"{path}: ids used twice, or points whose parent is not an earlier point: {ids[lost][:5].tolist()}",
-            expected=expected,
-        )
-    return table
-
-
-def _import_swc(path: Path, table: np.ndarray) -> list[Section]:
-    """Import an .swc; one whose soma is a contour (radii 0) goes through Neurolucida's format, which knows contours."""
-    soma = table[table[:, 1] == 1]
-    if len(soma) == 0:
-        raise InputError(f"{path.name} has no soma", got="no point of type 1", expected="a soma (type 1)")
-    if (soma[:, 5] > 0).all():
-        return _import3d(path, "Import3d_SWC_read", path)
-    if (soma[:, 5] > 0).any() or len(soma) < 3:
-        raise InputError(
-            f"{path.name} has a soma without a size",
-            got=f"{len(soma)} points with radii {soma[:, 5].min():g} to {soma[:, 5].max():g}",
-            expected="positive radii, or a contour of at least three points whose radii are all 0",
-        )
-    with tempfile.TemporaryDirectory() as work:
-        file = Path(work) / "contour.asc"
-        file.write_text(_neurolucida(table))
-        return _import3d(file, "Import3d_Neurolucida3", path)
-
-
-def _neurolucida(table: np.ndarray) -> str:
-    """An .swc table with a contour soma as Neurolucida text; a branch starts at its parent's last point."""
-    kinds = {2: "Axon", 3: "Dendrite", 4: "Apical"}
-    rows = {int(row[0]): row for row in table}
-    children: dict[int, list[int]] = {}
-    for row in table:
-        children.setdefault(int(row[6]), []).append(int(row[0]))
-    lines = ['("CellBody"', "  (CellBody)"]
-    lines += [_point(row) for row in table if row[1] == 1]
-    lines += [")"]
-    for row in table:
-        on_soma = int(row[6]) in rows and rows[int(row[6])][1] == 1
-        if row[1] != 1 and int(row[1]) in kinds and on_soma:
-            lines += ["(", f"  ({kinds[int(row[1])]})", *_branch(int(row[0]), rows, children, None), ")"]
-    return "\n".join(lines) + "\n"
-
-
-def _branch(start: int, rows: dict, children: dict, parent: np.ndarray | None) -> list[str]:
-    lines = [] if parent is None else [_point(parent)]
-    at = start
-    while True:
-        lines.append(_point(rows[at]))
-        following = children.get(at, [])
-        if len(following) != 1:
-            break
-        at = following[0]
-    if following:
-        branches = [_branch(child, rows, children, rows[at]) for child in following]
-        lines += ["(", *_joined(branches), ")"]
-    return lines
-
-
-def _joined(branches: list[list[str]]) -> list[str]:
-    lines = branches[0]
-    for branch in branches[1:]:
-        lines = [*lines, "|", *branch]
-    return lines
-
-
-def _point(row: np.ndarray) -> str:
-    return f"  ({row[2]:.9g} {row[3]:.9g} {row[4]:.9g} {2 * row[5]:.9g})"
-
-
 def _text(path: Path) -> str:
-    """A reconstruction's text, or an InputError that says why it cannot be read."""
+    """A reconstruction's text, unpacked, or an InputError that says why it cannot be read."""
+    unpack = {".gz": gzip.decompress, ".xz": lzma.decompress}.get(path.suffix.lower(), bytes)
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path.name} cannot be read", got=str(error), expected="a file that may be read") from error
+        return unpack(path.read_bytes()).decode("utf-8", errors="replace")
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise InputError(
+            f"{path.name} cannot be read", got=str(error), expected="a whole file that may be read"
+        ) from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from tmsjax.cells.biophysics import common, densities, passive
-from tmsjax.cells.mechanism_library import load_neuron
-from tmsjax.cells.types import DISABLED_DIAM_UM, Cell, Section
+from tmsjax.cells.biophysics import densities, membrane_of, passive
+from tmsjax.cells.mechanism_library import load_mechanisms, load_neuron
+from tmsjax.cells.types import DISABLED_DIAM_UM, Cell, Membrane, Section
 
 STEADY_STEPS = 100
 STEADY_DT_MS = 1e9
@@ -27,15 +28,19 @@ class NeuronCell:
 
 
 def build_neuron(cell: Cell) -> NeuronCell:
-    """Build a cell in the current process's NEURON, membrane included, at 37 C; it lives as long as the result."""
-    h = load_neuron()
-    h.celsius = common()["temperature_c"]
+    """Build a cell in the current process's NEURON, membrane included, at 37 C; it lives as long as the result.
+
+    Raises MissingToolError where NEURON or the compiler that its mechanisms need is missing.
+    """
+    membrane = membrane_of(cell)
+    h = load_mechanisms(membrane.mechanisms) if membrane.mechanisms else load_neuron()
+    h.celsius = membrane.common["temperature_c"]
     made = [_section(h, section) for section in cell.sections]
     for sec, section in zip(made, cell.sections, strict=True):
         if section.parent >= 0:
             sec.connect(made[section.parent](section.parent_x), 0)
     for sec, section in zip(made, cell.sections, strict=True):
-        _insert(sec, section, cell.biophysics)
+        _insert(sec, section, membrane)
     if cell.disabled is not None:
         last = made[cell.disabled]
         last((last.nseg - 0.5) / last.nseg).diam = DISABLED_DIAM_UM
@@ -75,12 +80,12 @@ def _section(h, section: Section):
     return sec
 
 
-def _insert(sec, section: Section, biophysics: str) -> None:
-    constants = common()
+def _insert(sec, section: Section, membrane: Membrane) -> None:
+    constants = membrane.common
     sec.Ra = constants["ra_ohm_cm"]
-    sec.cm, g_pas, e_pas = passive(biophysics, section.region)
+    sec.cm, g_pas, e_pas = passive(membrane, section.region)
     sec.insert("pas")
-    values = densities(biophysics, section)
+    values = densities(membrane, section)
     calcium = {name: values.pop(name) for name in ("gamma", "decay") if name in values}
     for name in values:
         sec.insert(name)
@@ -92,16 +97,17 @@ def _insert(sec, section: Section, biophysics: str) -> None:
             getattr(segment, name).gbar = density[k]
         for name, value in calcium.items():
             setattr(segment.CaDynamics_E2, name, value[k])
-    _set_reversals(sec, set(values), constants)
+    _set_reversals(sec, constants)
 
 
-def _set_reversals(sec, channels: set[str], constants: dict) -> None:
-    if channels & {"NaTa_t", "NaTs2_t", "Nap_Et2"}:
+def _set_reversals(sec, constants: Mapping[str, Any]) -> None:
+    """Reversal potentials of the ions that the section's channels use."""
+    if sec.has_membrane("na_ion"):
         sec.ena = constants["e_na_mv"]
-    if channels & {"K_Tst", "K_Pst", "SKv3_1", "Im", "SK_E2"}:
+    if sec.has_membrane("k_ion"):
         sec.ek = constants["e_k_mv"]
-    if "Ih" in channels:
+    if sec.has_membrane("ca_ion"):
+        sec.cao = constants["ca_out_mm"]
+    if sec.has_membrane("Ih"):
         for segment in sec:
             segment.Ih.e = constants["e_h_mv"]
-    if channels & {"Ca", "Ca_HVA", "Ca_LVAst"}:
-        sec.cao = constants["ca_out_mm"]

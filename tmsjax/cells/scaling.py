@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from tmsjax.cells.geometry import segment_section
 from tmsjax.cells.types import Section
+from tmsjax.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,20 @@ class Scaling:
 
 ADULT_HUMAN = Scaling(soma_area=2.453, axon_diam=2.453, apical_diam=1.876, basal_diam=1.946, basal_length=1.17)
 ADULT_RAT = Scaling(soma_area=1.322, axon_diam=1.322, apical_diam=1.248, basal_diam=1.133, basal_length=1.17)
+UNSCALED = Scaling(soma_area=1.0, axon_diam=1.0, apical_diam=1.0, basal_diam=1.0, basal_length=1.0)
+SCALINGS = {"adult human": ADULT_HUMAN, "adult rat": ADULT_RAT, "none": UNSCALED}
+
+
+def scaling_of(scaling: str | Scaling) -> Scaling:
+    """Factors by name ("adult human", "adult rat", "none") or as they are, or InputError unless finite and positive."""
+    if isinstance(scaling, str):
+        if scaling not in SCALINGS:
+            raise InputError("there is no such scaling", got=repr(scaling), expected=f"one of {list(SCALINGS)}")
+        return SCALINGS[scaling]
+    wrong = {name: value for name, value in asdict(scaling).items() if not 0 < value < np.inf}
+    if wrong:
+        raise InputError("a scaling factor cannot be used", got=wrong, expected="finite positive factors")
+    return scaling
 
 
 def scale(sections: tuple[Section, ...], factors: Scaling = ADULT_HUMAN) -> tuple[Section, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -51,18 +51,36 @@ class Section:
 
 
 @dataclass(frozen=True, eq=False)
+class Membrane:
+    """What a cell's membrane is made of: plain tables as in ``biophysics.toml``.
+
+    ``table`` holds leak, densities by region and their distributions, ``common`` the constants of all cells,
+    ``axon_factors`` the multiples of the initial segment's densities in nodes and bare axon. ``mechanisms`` is a folder
+    of a user's own .mod files, or None.
+    """
+
+    name: str
+    table: Mapping[str, Any]
+    common: Mapping[str, Any]
+    axon_factors: Mapping[str, Mapping[str, float]]
+    mechanisms: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Cell:
     """A neuron in its own frame (+z from soma to pia), scaled and myelinated, with the name of its membrane model.
 
     ``sections`` are in NEURON's ``forall`` order: soma, axon[0], dend.., apic.., Myelin.., Node.., Unmyelin...
-    ``biophysics`` names a table of ``biophysics.toml``. ``disabled`` is the index of the section whose last segment
-    is ``DISABLED_DIAM_UM`` wide (the disabled main axon terminal), or None for an intact axon.
+    ``biophysics`` names a table of ``biophysics.toml``, or ``membrane`` is a user's own. ``disabled`` is the index of
+    the section whose last segment is ``DISABLED_DIAM_UM`` wide (the disabled main axon terminal), or None for an
+    intact axon.
     """
 
     name: str
     biophysics: str
     sections: tuple[Section, ...]
     disabled: int | None = None
+    membrane: Membrane | None = None
 
     @property
     def axon(self) -> Axon:
@@ -76,8 +94,8 @@ class CableModel:
 
     Rows are in NEURON's ``forall`` order. ``parent`` (m,) and ``ri_mohm`` (m,), m = n + sections, hold for every
     node its parent node and the axial resistance to it; the root's parent is -1. A row below n is a segment, row
-    n + k is the end of section k. ``channels`` maps mechanism -> maximal conductance (n,) in S/cm2, 0 where absent;
-    ``gamma`` and ``decay_ms`` are those of CaDynamics_E2, 0 where absent.
+    n + k is the end of section k. ``channels`` maps mechanism -> maximal conductance (n,) in S/cm2, 0 where absent, and
+    may hold a user's own; ``gamma`` and ``decay_ms`` are those of CaDynamics_E2, 0 where absent.
     """
 
     name: str
