@@ -51,11 +51,20 @@ def test_files_that_are_refused(tmp_path, labels):
     with pytest.raises(InputError, match="cannot be read"):
         heads.load(tmp_path / "text.nii")
     (tmp_path / "head.msh").write_text("$MeshFormat")
-    with pytest.raises(InputError, match="SimNIBS meshes"):
+    with pytest.raises(InputError, match="mesh file is malformed"):
         heads.load(tmp_path / "head.msh")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no label map"):
         heads.load(tmp_path / "empty")
+    for name in ("mri", "surf"):
+        (tmp_path / "bert" / name).mkdir(parents=True)
+    with pytest.raises(
+        InputError, match=r"FreeSurfer folder alone is no head[\s\S]*final_tissues.nii.gz with surfaces="
+    ):
+        heads.load(tmp_path / "bert")
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "seg.nii")
+    with pytest.raises(InputError, match="voxel_mm and tissues are for meshes"):
+        heads.load(tmp_path / "seg.nii", voxel_mm=2.0)
     nibabel.save(nibabel.Nifti1Image(np.stack([labels, labels], -1), AFFINE), tmp_path / "four.nii")
     with pytest.raises(InputError, match="not a volume"):
         heads.load(tmp_path / "four.nii")

@@ -1,8 +1,10 @@
-"""Heads: tissue labels, conductivities, cortical surfaces, landmarks, the scalp."""
+"""Heads: tissue labels or tetrahedra, conductivities, cortical surfaces, landmarks, the scalp."""
 
 from tmsjax.head.conductivity import fractions
 from tmsjax.head.landmarks import LANDMARKS, landmark
 from tmsjax.head.load import load
+from tmsjax.head.locate import grid_conductivity, locate, rasterise
+from tmsjax.head.mesh import SIMNIBS_CONDUCTIVITY, SIMNIBS_TAGS, HeadMesh, load_mesh, mesh_from_arrays
 from tmsjax.head.model import (
     PAPER_CONDUCTIVITY,
     TISSUES,
@@ -16,14 +18,22 @@ from tmsjax.head.surfaces import load_surfaces
 __all__ = [
     "LANDMARKS",
     "PAPER_CONDUCTIVITY",
+    "SIMNIBS_CONDUCTIVITY",
+    "SIMNIBS_TAGS",
     "TISSUES",
+    "HeadMesh",
     "HeadModel",
     "Surface",
     "fractions",
     "from_labels",
+    "grid_conductivity",
     "landmark",
     "load",
+    "load_mesh",
     "load_surfaces",
+    "locate",
+    "mesh_from_arrays",
+    "rasterise",
     "scalp_surface",
     "signed_distance",
     "vertex_normals",

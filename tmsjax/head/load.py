@@ -1,7 +1,8 @@
-"""Load a head: the bundled one, or a label map with or without cortical surfaces."""
+"""Load a head: the bundled one, a label map with or without cortical surfaces, or a SimNIBS mesh made voxels."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from importlib import resources
@@ -14,13 +15,22 @@ from nibabel.filebasedimages import ImageFileError
 
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
+from tmsjax.head.locate import grid_round, rasterise
+from tmsjax.head.mesh import SIMNIBS_CONDUCTIVITY, mesh_from_msh
 from tmsjax.head.model import HeadModel, Surface, from_labels
 from tmsjax.head.surfaces import load_surfaces, read_packed_surfaces
+from tmsjax.io import read_msh
 
 BUNDLED = ("S1",)
 """Names of the heads that come with the package."""
 
 LABEL_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".img", ".hdr")
+
+SIMNIBS_LABELS = "final_tissues"
+"""What SimNIBS calls the label map in a head's m2m folder."""
+
+VOXEL_MM = 1.0
+"""Voxels that a mesh is turned into, if not said otherwise."""
 
 
 def load(
@@ -31,17 +41,25 @@ def load(
     mni_to_head: ArrayLike | str | Path | None = None,
     landmarks: Mapping[str, ArrayLike] | None = None,
     name: str | None = None,
+    voxel_mm: float | None = None,
+    tissues: Mapping[int, int] | None = None,
+    reorder: bool = False,
 ) -> HeadModel:
-    """Load the bundled head "S1", or a label map from a file or folder.
+    """Load the bundled head "S1", a label map from a file or folder, or a SimNIBS mesh.
 
     The label map is turned to the closest RAS+ axes (``nibabel.as_closest_canonical``): its array may be flipped or
     transposed, and its affine with it, so that every voxel keeps its world position. Nothing is resampled.
 
+    A mesh (.msh) becomes a label map: each voxel takes the tag of the tetrahedron that holds its centre. SimNIBS's tags
+    1 to 5 are this library's labels; 6 to 10 (``SIMNIBS_TAGS``: eyes, compact and spongy bone, blood, muscle) keep
+    their numbers, with SimNIBS's conductivities. To solve on the tetrahedra themselves: ``load_mesh``.
+
     Args:
         source: "S1", whatever the working directory holds (a folder of this name is "./S1"); or a label map that
-            nibabel reads (.nii, .nii.gz, .mgz), with the labels of ``TISSUES``; or a folder with ``labels.nii.gz`` in
-            it. The folder may be laid out as the bundled head's: ``surfaces.npz``, and ``head.json`` with
-            "mni_to_head", "landmarks" and "name", or some of them.
+            nibabel reads (.nii, .nii.gz, .mgz), with the labels of ``TISSUES``; or a .msh; or a folder with
+            ``labels.nii.gz`` in it. The folder may be laid out as the bundled head's: ``surfaces.npz``, and
+            ``head.json`` with "mni_to_head", "landmarks" and "name", or some of them. SimNIBS's m2m folder is taken
+            by its ``final_tissues.nii.gz``, whose labels are its tags.
         surfaces: a folder of cortical surfaces (see ``load_surfaces``) in the label map's world frame. Left out, the
             label map's own folder is searched, and an incomplete set there is ignored with a warning; a head without
             surfaces has ``surfaces=None``.
@@ -50,11 +68,14 @@ def load(
             text) or .npy. A matrix of FSL's FLIRT is in FSL's own coordinates and must be converted first.
         landmarks: name -> (3,) MNI152 mm; added to those of ``head.json``.
         name: what to call the head; the name in ``head.json``, or the file's or folder's, if left out.
+        voxel_mm: side of the voxels that a mesh is turned into, 1 mm if left out.
+        tissues: tag of a mesh -> label, for tags that mean something else than SimNIBS's.
+        reorder: turn a mesh's inverted tetrahedra round instead of refusing them (``load_mesh``).
 
     Raises:
         InputError: a missing or unreadable file, or whatever ``from_labels`` refuses.
     """
-    given = _Given(surfaces, conductivity, mni_to_head, landmarks, name)
+    given = _Given(surfaces, conductivity, mni_to_head, landmarks, name, voxel_mm, tissues, reorder)
     if str(source) in BUNDLED:
         with resources.as_file(resources.files("tmsjax") / "data" / "heads" / str(source)) as folder:
             return _load_folder(folder, given)
@@ -70,16 +91,28 @@ class _Given(NamedTuple):
     mni_to_head: ArrayLike | str | Path | None
     landmarks: Mapping[str, ArrayLike] | None
     name: str | None
+    voxel_mm: float | None
+    tissues: Mapping[int, int] | None
+    reorder: bool
 
 
 def _load_folder(folder: Path, given: _Given) -> HeadModel:
-    found = [folder / f"labels{suffix}" for suffix in LABEL_SUFFIXES if (folder / f"labels{suffix}").is_file()]
+    stems = ("labels", SIMNIBS_LABELS)
+    found = [path for stem in stems for end in LABEL_SUFFIXES if (path := folder / f"{stem}{end}").is_file()]
+    if not found and (folder / "surf").is_dir() and (folder / "mri").is_dir():
+        raise InputError(
+            "a FreeSurfer folder alone is no head: it has the brain, but no skull and no scalp",
+            got=folder,
+            expected="a label map of the whole head beside it (0 air, 1 white, 2 grey, 3 CSF, 4 skull, 5 scalp)",
+            mend="segment the same MRI with SimNIBS's charm, and load its final_tissues.nii.gz with "
+            f"surfaces={str(folder / 'surf')!r}",
+        )
     if not found:
         raise InputError(
             "this folder has no label map",
             got=f"{folder} with {sorted(p.name for p in folder.iterdir())[:12]}",
             expected="labels.nii.gz in it (0 air, 1 white, 2 grey, 3 CSF, 4 skull, 5 scalp)",
-            mend="give the label map itself, and its surfaces by surfaces=FOLDER",
+            mend="give the label map itself, or a .msh, and its surfaces by surfaces=FOLDER",
         )
     packed = folder / "surfaces.npz"
     surfaces = read_packed_surfaces(packed) if given.surfaces is None and packed.is_file() else None
@@ -87,7 +120,15 @@ def _load_folder(folder: Path, given: _Given) -> HeadModel:
 
 
 def _assemble(path: Path, facts: dict[str, Any], surfaces: dict[str, Surface] | None, given: _Given) -> HeadModel:
-    labels, affine = _read_labels(path)
+    conductivity = given.conductivity
+    if path.suffix == ".msh":
+        labels, affine, conductivity = _labels_of_mesh(path, given)
+    elif given.voxel_mm is not None or given.tissues is not None:
+        raise InputError("voxel_mm and tissues are for meshes", got=path, expected="a .msh", mend="leave them out")
+    else:
+        labels, affine = _read_labels(path)
+        if path.name.split(".")[0] == SIMNIBS_LABELS:
+            conductivity = _with_simnibs(labels, conductivity)
     if surfaces is None:
         folder = path.parent if given.surfaces is None else given.surfaces
         surfaces = load_surfaces(folder, required=given.surfaces is not None)
@@ -95,12 +136,39 @@ def _assemble(path: Path, facts: dict[str, Any], surfaces: dict[str, Surface] | 
     return from_labels(
         labels,
         affine,
-        given.conductivity,
+        conductivity,
         surfaces=surfaces,
         mni_to_head=_read_matrix(Path(registration)) if isinstance(registration, str | Path) else registration,
         landmarks=facts.get("landmarks", {}) | dict(given.landmarks or {}),
         name=given.name or facts.get("name") or path.name.removesuffix(".gz").rsplit(".", 1)[0],
     )
+
+
+def _labels_of_mesh(path: Path, given: _Given) -> tuple[np.ndarray, np.ndarray, dict[int, Any]]:
+    """Labels, affine and conductivities of a mesh on a grid along the world's axes."""
+    size = VOXEL_MM if given.voxel_mm is None else given.voxel_mm
+    if not 0 < size < 100:
+        raise InputError("voxel_mm", got=given.voxel_mm, expected="mm, more than 0")
+    tissues = dict(given.tissues or {})
+    bad = {tag: label for tag, label in tissues.items() if not 1 <= label <= 255}
+    if bad:
+        raise InputError("tissues", got=bad, expected="tag -> label from 1 to 255 (0 is air)")
+    found = read_msh(path)
+    tags, which = np.unique(found.tetrahedron_tags, return_inverse=True)
+    mapped = np.array([tissues.get(tag, tag) for tag in tags.tolist()], np.int32)[which]
+    conductivity = _with_simnibs(mapped, given.conductivity)
+    mesh = mesh_from_msh(
+        dataclasses.replace(found, tetrahedron_tags=mapped), conductivity, reorder=given.reorder, name=path.stem
+    )
+    affine, shape = grid_round(mesh, size)
+    label = np.append(mapped, 0).astype(np.uint8)  # the last for voxels outside, whose index is -1
+    return label[rasterise(mesh, affine, shape)], affine, conductivity
+
+
+def _with_simnibs(labels: np.ndarray, conductivity: Mapping[int, ArrayLike] | None) -> dict[int, Any]:
+    """Conductivities given, and SimNIBS's for those of its tissues that this library has no label for."""
+    here = set(np.unique(labels).tolist())
+    return {n: s for n, s in SIMNIBS_CONDUCTIVITY.items() if n > 5 and n in here} | dict(conductivity or {})
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -141,16 +209,7 @@ def _read_matrix(path: Path) -> np.ndarray:
 
 
 def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    kinds = (
-        f"{', '.join(LABEL_SUFFIXES)}, a folder with labels.nii.gz, or one of the bundled heads: {', '.join(BUNDLED)}"
-    )
-    if path.suffix == ".msh":
-        raise InputError(
-            "SimNIBS meshes cannot be loaded as a head",
-            got=path,
-            expected=kinds,
-            mend="give the label map of the same m2m folder, e.g. final_tissues.nii.gz or tissue_labeling.nii.gz",
-        )
+    kinds = f"{', '.join(LABEL_SUFFIXES)}, .msh, a folder with labels.nii.gz, or a bundled head: {', '.join(BUNDLED)}"
     if not path.is_file():
         raise InputError("there is no such head", got=path, expected=kinds)
     try:

@@ -102,7 +102,7 @@ def from_labels(
             sheared, singular or reflected; a conductivity that is not a positive finite number; a registration that
             is reflected; a landmark that is no point.
     """
-    table = _check_conductivity(conductivity)
+    table = check_conductivity(conductivity)
     grid, _ = check_voxel_affine(_matrix(affine, "affine of the label map"), "affine of the label map")
     return HeadModel(
         labels=_check_labels(labels, table),
@@ -115,11 +115,17 @@ def from_labels(
     )
 
 
-def _check_conductivity(conductivity: Mapping[int, ArrayLike] | None) -> dict[int, float]:
-    table = dict(PAPER_CONDUCTIVITY)
+def check_conductivity(
+    conductivity: Mapping[int, ArrayLike] | None,
+    defaults: Mapping[int, float] = PAPER_CONDUCTIVITY,
+    highest: int = 255,
+) -> dict[int, float]:
+    """The defaults with those given (label -> S/m) in their place; InputError unless all are positive and finite."""
+    table = dict(defaults)
     for label, value in (conductivity or {}).items():
-        if not isinstance(label, int | np.integer) or not 1 <= label <= 255:
-            raise InputError("conductivity of an impossible label", got=label, expected="labels 1 to 255 (0 is air)")
+        if not isinstance(label, int | np.integer) or not 1 <= label <= highest:
+            expected = f"labels 1 to {highest} (0 is air)"
+            raise InputError("conductivity of an impossible label", got=label, expected=expected)
         number = np.asarray(value)
         if number.ndim or number.dtype.kind not in "iuf" or not np.isfinite(number) or not number > 0:
             raise InputError(
