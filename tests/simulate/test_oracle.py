@@ -12,6 +12,7 @@ from tmsjax.cells import build_neuron, cable_model, load_neuron, steady_state
 from tmsjax.core.errors import InputError
 from tmsjax.simulate import (
     Search,
+    Status,
     find_threshold,
     fires,
     on_grid,
@@ -146,6 +147,18 @@ def test_what_cannot_be_reached_says_so(small_cell):
     assert "largest amplitude" in result.why(0)
 
 
+def test_a_field_that_does_not_cover_the_cell_has_a_status(small_cell):
+    fields = np.repeat(DIRECTION[None, None], 3, axis=0) * np.ones((3, cable_model(small_cell).n, 1))
+    fields[1, -1, 2] = np.nan
+    for engine in ("neuron", "cable"):
+        result = thresholds(small_cell, fields, engine=engine, workers=1, initiation=False)
+        assert result.status.tolist() == [0, Status.NOT_COVERED, 0]
+        assert np.isnan(result.v_per_m[1])
+        assert result.runs[1] == 0
+        assert "not known" in result.why(1)
+        assert result.v_per_m[0] == result.v_per_m[2] > 0
+
+
 def test_bad_input(small_cell):
     n = cable_model(small_cell).n
     good = np.broadcast_to(DIRECTION, (2, n, 3))
@@ -156,9 +169,11 @@ def test_bad_input(small_cell):
     for fields, options, says in (
         (good[:, 1:], {}, "E at each of its compartments"),
         (good[0], {}, "E at each of its compartments"),
-        (holes, {}, "NaN or infinity in field 1"),
+        (np.where(np.isnan(holes), np.inf, holes), {}, "infinity in field 1"),
         (absent, {}, "no field at the soma in field 1"),
-        (good, {"engine": "cable"}, "one of 'neuron'"),
+        (good, {"engine": "hoc"}, "one of 'neuron', 'cable'"),
+        (good, {"membrane": "reduced"}, "engine='cable' for it"),
+        (good, {"rule": "straight"}, "'tree', 'aberra2019'"),
         (good, {"pulse": "square"}, "unknown pulse"),
         (good, {"guess": np.array([100.0, np.nan])}, "positive V/m"),
         (good, {"guess": np.ones(3)}, "positive V/m"),
@@ -170,6 +185,8 @@ def test_bad_input(small_cell):
         uniform_thresholds(small_cell, 2 * DIRECTION[None])
     with pytest.raises(InputError, match=r"\(k, 3\)"):
         uniform_thresholds(small_cell, np.ones((2, 2)))
+    with pytest.raises(InputError, match="NaN in field 1"):
+        fires(small_cell, holes, np.ones((2, 1)))
     with pytest.raises(InputError, match="amplitudes"):
         fires(small_cell, good, -np.ones((2, 1)))
 
@@ -177,7 +194,7 @@ def test_bad_input(small_cell):
 def test_the_worker_path_imports_neither_jax_nor_zarr():
     code = (
         "import sys, tmsjax; tmsjax.simulate.thresholds; import tmsjax.simulate.oracle, tmsjax.simulate.workers; "
-        "print([m for m in ('jax', 'flax', 'zarr', 'matplotlib', 'nibabel') if m in sys.modules])"
+        "print([m for m in ('jax', 'flax', 'numba', 'zarr', 'matplotlib', 'nibabel') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

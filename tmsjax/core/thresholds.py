@@ -17,7 +17,7 @@ class Thresholds:
     NaN where there is no threshold). ``initiation`` is the compartment (cable row) that crosses 0 mV first, -1
     where not known. ``status`` is 0 where a threshold was found; ``sentences`` says every code in words. ``runs``
     counts simulations, 0 of a prediction. ``in_domain`` says whether a surrogate knows such fields (None:
-    simulated).
+    simulated). ``source`` says in words what simulated them: the engine, its membrane and precision.
     """
 
     v_per_m: Float[ndarray, " k"]
@@ -27,6 +27,7 @@ class Thresholds:
     runs: Int[ndarray, " k"]
     sentences: dict[int, str] = dataclasses.field(default_factory=dict)
     in_domain: Bool[ndarray, " k"] | None = None
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.v_per_m)

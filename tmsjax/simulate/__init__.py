@@ -5,7 +5,7 @@ from tmsjax.simulate.dataset import Dataset, create_dataset, open_dataset, run_d
 from tmsjax.simulate.pulses import Pulse, on_grid, pulse, recorded
 from tmsjax.simulate.quasipotential import quasipotential
 from tmsjax.simulate.search import Search, Status, find_threshold
-from tmsjax.simulate.truth import fires, thresholds, uniform_thresholds
+from tmsjax.simulate.truth import fires, thresholds, traces, uniform_thresholds
 
 __all__ = [
     "Dataset",
@@ -23,5 +23,6 @@ __all__ = [
     "recorded",
     "run_dataset",
     "thresholds",
+    "traces",
     "uniform_thresholds",
 ]

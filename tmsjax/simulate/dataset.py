@@ -22,11 +22,11 @@ from numpy import ndarray
 from tmsjax.cells.types import Cell
 from tmsjax.core.errors import InputError
 from tmsjax.core.thresholds import Thresholds
+from tmsjax.simulate.engines import open_engine
 from tmsjax.simulate.pulses import Pulse
 from tmsjax.simulate.pulses import pulse as as_pulse
 from tmsjax.simulate.search import Search, Status
-from tmsjax.simulate.truth import checked_fields, checked_guesses, collect
-from tmsjax.simulate.workers import pool, search_all
+from tmsjax.simulate.truth import checked_fields, checked_guesses, search_covered
 
 RESULTS: Mapping[str, tuple[str, float]] = {
     "v_per_m": ("float64", np.nan),
@@ -171,6 +171,8 @@ def run_dataset(
     initiation: bool = True,
     workers: int | None = None,
     progress: Callable[[str], None] | None = None,
+    engine: str = "neuron",
+    **engine_options,
 ) -> None:
     """Simulate what is pending, chunk by chunk; after a kill, call it again: at most one chunk is lost.
 
@@ -184,6 +186,7 @@ def run_dataset(
         initiation: whether to find the first compartment to fire.
         workers: number of processes, one a core by default.
         progress: called with a sentence after every chunk.
+        engine, engine_options: as ``thresholds``.
     """
     pulse = as_pulse(pulse)
     for name, given in (("cell", cell.name), ("pulse", pulse.name)):
@@ -193,12 +196,12 @@ def run_dataset(
     pending = dataset.pending()
     if not len(pending):
         return
-    with pool(cell, pulse, workers) as executor:
+    with open_engine(cell, pulse, engine, workers=workers, **engine_options) as opened:
         for chunk in np.unique(pending // CHUNK):
             rows = pending[pending // CHUNK == chunk]
-            fields, size = checked_fields(cell, fields_of(rows))
+            fields, size, covered = checked_fields(cell, fields_of(rows))
             guesses = checked_guesses(len(rows), None if guess_of is None else guess_of(rows))
-            _write(dataset, rows, collect(search_all(executor, fields, guesses, search, initiation), size))
+            _write(dataset, rows, search_covered(opened, fields, size, covered, guesses, search, initiation))
             if progress is not None:
                 progress(f"{len(dataset) - len(dataset.pending())} of {len(dataset)} thresholds of {cell.name}")
 

@@ -88,6 +88,19 @@ class Oracle:
         times = first.as_numpy()
         return int(np.where(times < 0, np.inf, times).argmin())
 
+    def traces(self, amplitude: float, rows: Sequence[int]) -> Float[ndarray, "steps_plus_1 r"]:
+        """Membrane potential (mV) of some compartments at t = 0, 5 us, ... 1 ms, whether the cell fires or not."""
+        h = self._h
+        some = [self._segments[row] for row in rows]
+        self._state.restore(1)
+        h.t, h.dt = 0.0, DT_MS
+        h.scale_QuasiInjection = amplitude
+        out = [[seg.v for seg in some]]
+        for _ in range(round(WINDOW_MS / DT_MS)):
+            h.fadvance()
+            out.append([seg.v for seg in some])
+        return np.array(out).reshape(len(out), len(some))
+
     def voltages(self) -> Float[ndarray, " n"]:
         """Membrane potential (mV) of every compartment now."""
         return np.array([seg.v for seg in self._segments])

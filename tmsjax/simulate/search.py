@@ -17,6 +17,7 @@ class Status(enum.IntEnum):
     NOT_REACHED = 1
     FIRES_AT_REST = 2
     FIRES_AT_LOWEST = 3
+    NOT_COVERED = 4
 
     @property
     def sentence(self) -> str:
@@ -30,6 +31,7 @@ _SENTENCES = {
     Status.NOT_REACHED: "the cell does not fire at the largest amplitude allowed",
     Status.FIRES_AT_REST: "the cell fires without any field: there is no threshold",
     Status.FIRES_AT_LOWEST: "the cell fires at the smallest amplitude allowed",
+    Status.NOT_COVERED: "the field is not known (NaN) at some of the cell's compartments",
 }
 
 

@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from tmsjax.cells.types import Cell
@@ -33,7 +33,9 @@ class Answer:
 
 
 @contextlib.contextmanager
-def pool(cell: Cell, pulse: Pulse, workers: int | None = None) -> Iterator[concurrent.futures.Executor]:
+def pool(
+    cell: Cell, pulse: Pulse, workers: int | None = None, *, rule: str = "tree", tables: bool = True
+) -> Iterator[concurrent.futures.Executor]:
     """Processes (one a core by default) that simulate this cell with this pulse, as a concurrent.futures executor.
 
     Leaving the block, by Ctrl-C too, drops what has not begun and waits for what has (about a second).
@@ -42,7 +44,7 @@ def pool(cell: Cell, pulse: Pulse, workers: int | None = None) -> Iterator[concu
         workers or os.cpu_count() or 1,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(cell, pulse),
+        initargs=(cell, pulse, rule, tables),
     )
     try:
         yield executor
@@ -50,27 +52,49 @@ def pool(cell: Cell, pulse: Pulse, workers: int | None = None) -> Iterator[concu
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def search_all(
-    executor: concurrent.futures.Executor,
-    fields: Float[ndarray, "k n 3"],
-    guesses: Float[ndarray, " k"],
-    search: Search,
-    initiation: bool,
-    progress: Callable[[str], None] | None = None,
-) -> list[Answer]:
-    """The threshold of every field (any scale), in V/m at the soma and in the given order."""
-    tasks = _tasks(executor, _search_task, fields, guesses, search, initiation, progress=progress)
-    return [answer for task in tasks for answer in task]
+@dataclasses.dataclass(frozen=True)
+class NeuronEngine:
+    """NEURON's worker processes as an engine (see ``engines.Engine``)."""
 
+    executor: concurrent.futures.Executor
+    tables: bool
 
-def fires_all(
-    executor: concurrent.futures.Executor,
-    fields: Float[ndarray, "k n 3"],
-    amplitudes: Float[ndarray, "k a"],
-    progress: Callable[[str], None] | None = None,
-) -> Bool[ndarray, "k a"]:
-    """Whether the cell fires under every field (any scale) at each of its amplitudes (V/m at the soma)."""
-    return np.concatenate(_tasks(executor, _fires_task, fields, amplitudes, progress=progress))
+    @property
+    def source(self) -> str:
+        """What makes the numbers, in words."""
+        from importlib.metadata import version
+
+        return f"NEURON {version('neuron')}, {'tabulated' if self.tables else 'exact'} rates"
+
+    def search(
+        self,
+        fields: Float[ndarray, "k n 3"],
+        guesses: Float[ndarray, " k"],
+        search: Search,
+        initiation: bool,
+        progress: Callable[[str], None] | None = None,
+    ) -> list[Answer]:
+        """The threshold of every field (any scale), in V/m at the soma and in the given order."""
+        tasks = _tasks(self.executor, _search_task, fields, guesses, search, initiation, progress=progress)
+        return [answer for task in tasks for answer in task]
+
+    def fires(
+        self,
+        fields: Float[ndarray, "k n 3"],
+        amplitudes: Float[ndarray, "k a"],
+        progress: Callable[[str], None] | None = None,
+    ) -> Bool[ndarray, "k a"]:
+        """Whether the cell fires under every field (any scale) at each of its amplitudes (V/m at the soma)."""
+        if not len(fields):
+            return np.zeros(amplitudes.shape, bool)
+        return np.concatenate(_tasks(self.executor, _fires_task, fields, amplitudes, progress=progress))
+
+    def traces(
+        self, field: Float[ndarray, "n 3"], amplitude: float, rows: Int[ndarray, " r"]
+    ) -> Float[ndarray, "steps_plus_1 r"]:
+        """Potentials (mV) of some rows every 5 us under one field (any scale; amplitude in V/m at the soma)."""
+        with _empty_main():
+            return self.executor.submit(_traces_task, np.asarray(field, float), amplitude, rows).result()
 
 
 def _tasks(executor, task, fields, per_field, *settings, progress=None) -> list:
@@ -90,12 +114,12 @@ def _tasks(executor, task, fields, per_field, *settings, progress=None) -> list:
     return [results[start] for start in sorted(results)]
 
 
-def _start(cell: Cell, pulse: Pulse) -> None:
+def _start(cell: Cell, pulse: Pulse, rule: str, tables: bool) -> None:
     """Build the cell in this new process and bring it to its steady state."""
     global _simulator
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        _simulator = Simulator(cell, pulse)
+        _simulator = Simulator(cell, pulse, rule, tables)
     except Exception as error:  # an error here would break the pool without a word; the first task raises it
         _simulator = error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the work
@@ -111,22 +135,21 @@ def _end_with_parent() -> None:
 class Simulator:
     """One cell in this process's NEURON with one pulse: fields in, thresholds out."""
 
-    def __init__(self, cell: Cell, pulse: Pulse) -> None:
-        from tmsjax.cells import build_neuron, cable_model
+    def __init__(self, cell: Cell, pulse: Pulse, rule: str = "tree", tables: bool = True) -> None:
+        from tmsjax.cells import build_neuron, cable_model, use_tables
         from tmsjax.simulate.oracle import Oracle
-        from tmsjax.simulate.quasipotential import injection_matrix
+        from tmsjax.simulate.quasipotential import current_matrix
 
         self.cable = cable_model(cell)
-        self._matrix = injection_matrix(self.cable)
+        self._matrix = current_matrix(self.cable, rule)
+        use_tables(tables)
         self.oracle = Oracle(build_neuron(cell).segments)
         self.oracle.set_pulse(pulse)
         self.fires_at_rest = self.oracle.fires(0.0)
 
     def set_field(self, efield_v_per_m: Float[ndarray, "n 3"]) -> None:
         """Use this field from now on."""
-        from tmsjax.simulate.quasipotential import quasipotential
-
-        self.oracle.set_currents(self._matrix @ quasipotential(self.cable, efield_v_per_m))
+        self.oracle.set_currents(self._matrix @ np.ravel(efield_v_per_m))
 
     def threshold(
         self, efield_v_per_m: Float[ndarray, "n 3"], guess: float, search: Search, initiation: bool
@@ -167,6 +190,13 @@ def _fires_task(fields: ndarray, amplitudes: ndarray) -> ndarray:
         _simulator.set_field(field / np.linalg.norm(field[0]))
         out[k] = [_simulator.oracle.fires(float(amplitude)) for amplitude in amplitudes[k]]
     return out
+
+
+def _traces_task(field: ndarray, amplitude: float, rows: ndarray) -> ndarray:
+    if isinstance(_simulator, Exception):
+        raise _simulator
+    _simulator.set_field(field / np.linalg.norm(field[0]))
+    return _simulator.oracle.traces(float(amplitude), [int(row) for row in rows])
 
 
 @contextlib.contextmanager
