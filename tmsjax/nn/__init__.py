@@ -1,7 +1,7 @@
 """Layers as pure functions, one trainer, metrics and checkpoints: what every learned model of the library shares."""
 
 from tmsjax.nn import checkpoint, metrics
-from tmsjax.nn.functional import Functional, functional
+from tmsjax.nn.functional import Functional, functional, in_chunks
 from tmsjax.nn.trainer import Fit, TrainSpec, fit
 
-__all__ = ["Fit", "Functional", "TrainSpec", "checkpoint", "fit", "functional", "metrics"]
+__all__ = ["Fit", "Functional", "TrainSpec", "checkpoint", "fit", "functional", "in_chunks", "metrics"]

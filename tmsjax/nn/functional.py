@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from tmsjax.core.errors import InputError
@@ -62,3 +63,16 @@ def functional(make: Callable[[nnx.Rngs], nnx.Module]) -> Functional:
         return nnx.merge(graph, state, rest)(*args, **kwargs)
 
     return Functional(init, apply)
+
+
+def in_chunks(function: Callable[[jax.Array], jax.Array], x: jax.Array, chunk: int) -> jax.Array:
+    """``function(x)`` in parts of ``chunk`` rows, one after the other: in bounded memory, or in a cache.
+
+    ``function`` maps (b, ...) to (b, ...), each row by itself.
+    """
+    whole = len(x) // chunk * chunk
+    if not whole:
+        return function(x)
+    mapped = jax.lax.map(function, x[:whole].reshape(-1, chunk, *x.shape[1:]))
+    done = mapped.reshape(whole, *mapped.shape[2:])
+    return done if whole == len(x) else jnp.concatenate([done, function(x[whole:])])

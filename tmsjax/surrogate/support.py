@@ -118,3 +118,8 @@ def from_coefficients(spec: SupportSpec, variables: Variables, c: Float[Array, "
 def reciprocal(spec: SupportSpec, variables: Variables, patch: features.Patch) -> Float[Array, ""]:
     """Reciprocal threshold of one normalised patch, m/V at the centre: the median of the members."""
     return jnp.median(from_coefficients(spec, variables, features.coefficients(patch, max(spec.degrees))))
+
+
+def thresholds(spec: SupportSpec, variables: Variables, patches: Float[Array, "b n n n 3"]) -> Float[Array, " b"]:
+    """Thresholds (b,) of normalised patches, V/m at the centre."""
+    return 1 / jax.vmap(lambda patch: reciprocal(spec, variables, patch))(patches)

@@ -15,15 +15,17 @@ from jaxtyping import Bool, Float
 
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
-from tmsjax.surrogate import features, support
+from tmsjax.nn import in_chunks
+from tmsjax.surrogate import cnn, features, support
+from tmsjax.surrogate.cnn import CnnSpec
 from tmsjax.surrogate.domain import Domain
 from tmsjax.surrogate.support import SupportSpec
 
 CHUNK = {"cpu": 512, "gpu": 65536, "tpu": 65536}
 """Patches that one compiled call takes: millions stream through bounded memory, and 512 stay in a CPU's cache."""
 
-FAMILIES = {"support": (SupportSpec, support.reciprocal)}
-"""Family -> (its spec, ``reciprocal(spec, variables, normalised patch) -> 1/threshold``, m/V at the centre)."""
+FAMILIES = {"support": (SupportSpec, support.thresholds), "cnn": (CnnSpec, cnn.thresholds)}
+"""Family -> (its spec, ``thresholds(spec, variables, patches (b, n, n, n, 3)) -> (b,)``, V/m at the centre)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SurrogateSpec:
     n: int = 9
     side_mm: float = 1.5
     z_shift_mm: float = 0.0
-    model: SupportSpec = dataclasses.field(default_factory=SupportSpec)
+    model: SupportSpec | CnnSpec = dataclasses.field(default_factory=SupportSpec)
     family: str = "support"
 
     def check(self) -> SurrogateSpec:
@@ -48,6 +50,9 @@ class SurrogateSpec:
             raise InputError("no such family of surrogates", got=self.family, expected=" or ".join(FAMILIES))
         if self.n < 2 or self.side_mm <= 0:
             raise InputError("no such grid", got=(self.n, self.side_mm), expected="n >= 2 samples a side, side_mm > 0")
+        kind = FAMILIES[self.family][0]
+        if not isinstance(self.model, kind):
+            raise InputError(f"this is no model of the family {self.family}", got=self.model, expected=kind.__name__)
         self.model.check(self.n)
         return self
 
@@ -107,22 +112,20 @@ class Surrogate:
         _check_shape(patches, self.spec.n)
         chunk = chunk or CHUNK[jax.default_backend()]
         if isinstance(patches, jax.core.Tracer) or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(self)):
-            one = partial(_one, self.spec, what, self.variables, self.domain)
-            return jax.lax.map(one, jnp.asarray(patches, jnp.float32), batch_size=min(chunk, max(1, patches.shape[0])))
+            part = partial(_part, self.spec, what, self.variables, self.domain)
+            return in_chunks(part, jnp.asarray(patches, jnp.float32), chunk)
         return _stream(self, what, patches, chunk)
 
 
-def _one(spec: SurrogateSpec, what: str, variables: Any, domain: Domain, patch: features.Patch) -> jax.Array:
-    unit = features.normalise(patch)
+def _part(spec: SurrogateSpec, what: str, variables: Any, domain: Domain, patches: jax.Array) -> jax.Array:
+    unit = jax.vmap(features.normalise)(patches)
     if what == "in_domain":
-        return unit.ok & domain.contains(unit.patch)
-    threshold = 1 / FAMILIES[spec.family][1](spec.model, variables, unit.patch)
+        return unit.ok & jax.vmap(domain.contains)(unit.patch)
+    threshold = FAMILIES[spec.family][1](spec.model, variables, unit.patch)
     return threshold / unit.magnitude if what == "scale" else threshold
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _block(spec: SurrogateSpec, what: str, variables: Any, domain: Domain, patches: jax.Array) -> jax.Array:
-    return jax.vmap(partial(_one, spec, what, variables, domain))(patches)
+_block = jax.jit(_part, static_argnums=(0, 1))
 
 
 def _stream(model: Surrogate, what: str, patches: Any, chunk: int) -> Any:

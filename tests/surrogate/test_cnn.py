@@ -1,0 +1,88 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tmsjax.core.errors import InputError
+from tmsjax.surrogate import cnn
+from tmsjax.surrogate.cnn import CnnSpec
+
+SMALL = CnnSpec(filters=10, units=6)
+
+
+def patches(b=3, n=9, seed=0):
+    x = np.random.default_rng(seed).standard_normal((b, n, n, n, 3)) * 0.3 + np.array([0.0, 0.0, 1.0])
+    return jnp.asarray(x, jnp.float32)
+
+
+def test_layers_of_the_paper():
+    """Table 1: 115 filters and 57 units shrink by 0.8; 7, 5, 3, 1 samples a side after each convolution."""
+    spec = CnnSpec()
+    assert spec.widths == ((115, 92, 73, 58), (57, 45, 36))
+    shapes = jax.eval_shape(cnn.network(spec, 9).init, jax.random.key(0))
+    count = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
+    conv = sum(27 * a * b + b for a, b in ((3, 115), (115, 92), (92, 73), (73, 58)))
+    assert count == conv + sum(a * b + b for a, b in ((58, 57), (57, 45), (45, 36), (36, 1)))
+
+
+def test_glorot_uniform_start():
+    variables = cnn.network(CnnSpec(), 9).init(jax.random.key(0))
+    kernel = np.asarray(variables["kernels"][1])
+    assert np.abs(kernel).max() == pytest.approx(np.sqrt(6 / (27 * (115 + 92))), rel=1e-3)
+    assert not np.asarray(variables["biases"][0]).any()
+
+
+@pytest.mark.parametrize(
+    ("spec", "n"),
+    [
+        (SMALL, 9),
+        (dataclasses.replace(SMALL, coordinates="spherical", activation="leaky_relu"), 9),
+        (dataclasses.replace(SMALL, upsample=9), 5),
+        *((dataclasses.replace(cnn.variable_size(n), filters=10, units=6), n) for n in (3, 5, 7)),
+    ],
+)
+def test_both_formulations_agree(spec, n):
+    net = cnn.network(spec, n)
+    variables = net.init(jax.random.key(1))
+    x = jax.vmap(lambda p: cnn.inputs(spec, p))(patches(n=n))
+    plain, fast = net.apply(variables, x), net.apply(variables, x, fast=True)
+    np.testing.assert_allclose(fast, plain, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(cnn.thresholds(spec, variables, patches(n=n)), plain, rtol=1e-4, atol=1e-5)
+
+
+def test_spherical_coordinates_by_hand():
+    field = jnp.array([[0.0, 0.0, 2.0], [0.0, 0.0, -1.0], [3.0, 4.0, 0.0], [0.0, -1.0, 1.0], [0.0, 0.0, 0.0]])
+    expected = [[2, 0, 0, 0], [1, np.pi, 0, 0], [5, np.pi / 2, 0.6, 0.8], [2**0.5, np.pi / 4, 0, -1], [0, 0, 0, 0]]
+    np.testing.assert_allclose(cnn.spherical(field), expected, atol=1e-6)
+    assert np.isfinite(jax.jacobian(cnn.spherical)(field)).all()
+
+
+def test_upsampling_keeps_a_linear_field():
+    ticks = jnp.linspace(-1, 1, 5)
+    x, y, z = jnp.meshgrid(ticks, ticks, ticks, indexing="ij")
+    up = cnn.inputs(CnnSpec(upsample=9), jnp.stack([x + 2 * y, z, 1 - x], -1))
+    ticks = jnp.linspace(-1, 1, 9)
+    x, y, z = jnp.meshgrid(ticks, ticks, ticks, indexing="ij")
+    np.testing.assert_allclose(up, jnp.stack([x + 2 * y, z, 1 - x], -1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "n"),
+    [
+        (CnnSpec(), 7),
+        (CnnSpec(upsample=5), 9),
+        (CnnSpec(shrink=0.0), 9),
+        (CnnSpec(activation="tanh"), 9),
+        (CnnSpec(coordinates="polar"), 9),
+    ],
+)
+def test_refuses_networks_that_cannot_be(spec, n):
+    with pytest.raises(InputError):
+        spec.check(n)
+
+
+def test_no_network_of_the_paper_for_four_samples():
+    with pytest.raises(InputError, match="no network"):
+        cnn.variable_size(4)
