@@ -50,6 +50,8 @@ def test_a_toml_file_round_trips(tmp_path):
         ('cell = "a"\nlayer = "L5"\nposes = 0\n', "poses"),
         ('cell = "a"\nlayer = "L5"\nfixed_poses = 3\n', "fixed_poses"),
         ('cell = "a"\nlayer = "L5"\nseed = -1\n', "seed"),
+        ('cell = "a"\nlayer = "L5"\nengine = "hoc"\n', "engine"),
+        ('cell = "a"\nlayer = "L5"\nmembrane = "reduced"\n', "membrane"),
         ('cell = "a"\nlayer = "L5"\nspread_mm = nan\n', "spread_mm"),
     ],
 )

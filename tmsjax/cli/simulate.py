@@ -1,4 +1,4 @@
-"""``tmsjax simulate``: thresholds of a recipe's neurons in NEURON, resumed after a kill."""
+"""``tmsjax simulate``: thresholds of a recipe's neurons in NEURON or the cable engine, resumed after a kill."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GUESS_STEP_DEG = 15.0
 
 @dataclasses.dataclass(frozen=True)
 class SimulateOptions:
-    """Simulate the thresholds of a recipe in NEURON; run it again to go on after an interruption.
+    """Simulate the thresholds of a recipe (in its engine); run it again to go on after an interruption.
 
     Example: tmsjax simulate benchmarks/recipes/open_L5_PC_1.toml --out L5.zarr
     """
@@ -24,13 +24,13 @@ class SimulateOptions:
     out: Path
     """Dataset folder (zarr): made, or gone on with."""
     workers: int | None = None
-    """Processes; one a core by default."""
+    """Processes or threads; one a core by default."""
     cells: Path | None = None
     """Folder of cells that are not bundled (asc/CELL.asc)."""
 
 
 def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> None:
-    """Simulate the thresholds of a recipe in NEURON; run it again to go on after an interruption.
+    """Simulate the thresholds of a recipe (in its engine); run it again to go on after an interruption.
 
     Example: tmsjax simulate benchmarks/recipes/open_L5_PC_1.toml --out L5.zarr
     """
@@ -56,28 +56,42 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
         dataset = create_dataset(
             options.out, columns, cell=cell.name, pulse=recipe.pulse, seed=recipe.seed, description=recipe.as_dict()
         )
+    damaged = dataset.mend()
+    if len(damaged):
+        console.print(f"{len(damaged)} damaged chunks of {options.out} are done again")
     todo = len(dataset.pending())
     console.print(f"{cell.name}: {len(dataset) - todo} of {len(dataset)} thresholds are there, {todo} to do")
+    engine: dict = {"engine": recipe.engine}
+    if recipe.engine == "cable":
+        engine["membrane"] = recipe.membrane
     if todo:
         with stages("fields") as say:
             source = recipes.Source(recipe, say)
         with stages("uniform map") as say:
             grid = tj.surrogate.uniform.directions(GUESS_STEP_DEG)
             quick = tj.simulate.uniform_thresholds(
-                cell, grid, recipe.pulse, tolerance=0.05, initiation=False, workers=options.workers, progress=say
+                cell,
+                grid,
+                recipe.pulse,
+                tolerance=0.05,
+                initiation=False,
+                workers=options.workers,
+                progress=say,
+                **engine,
             )
             guess = tj.surrogate.uniform.from_table(grid, quick.v_per_m, GUESS_STEP_DEG)
         xyz = tj.cells.cable_model(cell).xyz_um
-        with stages("NEURON") as say:
+        with stages("thresholds") as say:
             run_dataset(
                 dataset,
                 cell,
                 lambda rows: source.compartments(rows, xyz),
                 pulse=recipe.pulse,
-                guess_of=lambda rows: guess.predict(source.compartments(rows, xyz[:1])[:, 0]),
+                guess_of=guess.predict,
                 search=Search(tolerance=recipe.tolerance, step=1.1),
                 initiation=recipe.initiation,
                 workers=options.workers,
                 progress=say,
+                **engine,
             )
     console.print(f"\nDataset: {options.out}, sha256 {dataset.content_hash()}", highlight=False, markup=False)

@@ -1,22 +1,29 @@
-"""A store of simulated thresholds: filled in chunks, resumed after a kill, hashed for the model cards.
+"""A store of simulated thresholds: filled in chunks, resumed after a kill, checksummed, hashed for the model cards.
 
-A zarr v3 group with the arrays ``v_per_m``, ``factor`` (NaN until done), ``initiation`` and ``status`` (-1 until
-done), (k,) each, the recipe's columns under ``recipe/`` (what row i is: coil pose, neuron, azimuth, ...), and
-attributes: recipe, cell, pulse, search, seed, versions. The fields are not kept: the recipe makes them again.
+A zarr v3 group with the arrays ``v_per_m``, ``factor`` (NaN until done), ``initiation``, ``status`` (-1 until done),
+(k,) each, and ``soma`` (k, 3), the field there (as given); the recipe's columns under ``recipe/`` (what row i is: coil
+pose, neuron, azimuth, ...), and attributes: recipe, cell, pulse, seed, versions, and what simulated it. The other
+fields are not kept: the recipe makes them again. Every chunk carries a CRC-32C, so that a damaged one is noticed.
+
+A row does not depend on the rows that it was simulated with, on the number of workers, or on where a run was
+interrupted: the files come out the same to the last byte.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from tmsjax.cells.types import Cell
@@ -28,17 +35,22 @@ from tmsjax.simulate.pulses import pulse as as_pulse
 from tmsjax.simulate.search import Search, Status
 from tmsjax.simulate.truth import checked_fields, checked_guesses, search_covered
 
-RESULTS: Mapping[str, tuple[str, float]] = {
-    "v_per_m": ("float64", np.nan),
-    "factor": ("float64", np.nan),
-    "initiation": ("int32", -1),
-    "status": ("int8", int(Status.NOT_DONE)),
+RESULTS: Mapping[str, tuple[str, float, tuple[int, ...]]] = {
+    "v_per_m": ("float64", np.nan, ()),
+    "factor": ("float64", np.nan, ()),
+    "initiation": ("int32", -1, ()),
+    "soma": ("float32", np.nan, (3,)),
+    "status": ("int8", int(Status.NOT_DONE), ()),
 }
+"""Type, value before it is known, and further axes of every result; the status is written last."""
 CHUNK = 64
-"""Rows that are simulated together: what a kill can lose."""
+"""Rows with a checksum of their own: what a damaged place costs."""
 
 SHARD = 256 * CHUNK
 """Rows in one file: few files, and little to write again for every chunk (zarr replaces files atomically)."""
+
+TOGETHER: Mapping[str, int] = {"neuron": CHUNK, "cable": 16 * CHUNK}
+"""Rows that are simulated and written together, for each engine a few seconds: what a kill can lose."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +73,48 @@ class Dataset:
         return {name: self._read(array) for name, array in self.group["recipe"].arrays()}
 
     def results(self) -> dict[str, ndarray]:
-        """v_per_m, factor, initiation and status, each (k,)."""
-        return {name: self._read(self.group[name]) for name in RESULTS}
+        """v_per_m, factor, initiation, soma and status, each (k,) or (k, 3)."""
+        return {name: self._read(self.group[name]) for name in self._results()}
 
     def pending(self) -> Int[ndarray, " p"]:
         """Rows that are not simulated yet."""
         return np.flatnonzero(self._read(self.group["status"]) == int(Status.NOT_DONE))
+
+    def mend(self) -> Int[ndarray, " c"]:
+        """Find chunks of results that are damaged and empty them, so that they are pending again; their numbers.
+
+        Raises:
+            InputError: the recipe's columns are damaged: nothing can say what the rows were.
+        """
+        self.recipe()
+        found = set()
+        for name in self._results():
+            array = self.group[name]
+            for start in range(0, len(self), CHUNK):
+                try:
+                    array[start : start + CHUNK]
+                except (ValueError, OSError, RuntimeError):
+                    found.add(start // CHUNK)
+        for shard in sorted({chunk * CHUNK // SHARD for chunk in found}):
+            self._empty(shard, sorted(chunk for chunk in found if chunk * CHUNK // SHARD == shard))
+        return np.array(sorted(found), int)
+
+    def _empty(self, shard: int, chunks: list[int]) -> None:
+        """Write a shard's files anew without some of its chunks: zarr cannot write into a file that it cannot read."""
+        rows = np.arange(shard * SHARD, min((shard + 1) * SHARD, len(self)))
+        lost = np.isin(rows // CHUNK, chunks)
+        for name in self._results():
+            array = self.group[name]
+            values = np.full((len(rows), *RESULTS[name][2]), RESULTS[name][1], RESULTS[name][0])
+            for start in np.unique(rows[~lost] // CHUNK) * CHUNK:
+                some = array[int(start) : int(start) + CHUNK]
+                values[start - rows[0] : start - rows[0] + len(some)] = some
+            (self.path / array.path / "c" / "/".join([str(shard)] + ["0"] * (array.ndim - 1))).unlink(missing_ok=True)
+            array[rows[0] : rows[-1] + 1] = values
+
+    def _results(self) -> list[str]:
+        """The results that this store holds (``soma`` came later than the others)."""
+        return [name for name in RESULTS if name in self.group]
 
     def _read(self, array: Any) -> ndarray:
         try:
@@ -76,7 +124,7 @@ class Dataset:
                 f"dataset {self.path} is damaged",
                 got=f"{array.basename}: {error}",
                 expected="the arrays that create_dataset made",
-                mend="copy it again, or delete it and simulate again",
+                mend="simulate again with the same recipe: what is damaged is found and done anew",
             ) from error
 
     def content_hash(self) -> str:
@@ -118,11 +166,19 @@ def create_dataset(
         )
     group = zarr.open_group(path, mode="w-", zarr_format=3)
     (k,) = lengths
-    for name, (dtype, fill) in RESULTS.items():
-        group.create_array(name, shape=(k,), chunks=(CHUNK,), shards=(SHARD,), dtype=dtype, fill_value=fill)
+    for name, (dtype, fill, more) in RESULTS.items():
+        group.create_array(
+            name,
+            shape=(k, *more),
+            chunks=(CHUNK, *more),
+            shards=(SHARD, *more),
+            dtype=dtype,
+            fill_value=fill,
+            compressors=[zarr.codecs.ZstdCodec(), zarr.codecs.Crc32cCodec()],
+        )
     rows = group.create_group("recipe")
     for name, column in columns.items():
-        rows.create_array(name, data=column)
+        rows.create_array(name, data=column, compressors=[zarr.codecs.ZstdCodec(), zarr.codecs.Crc32cCodec()])
     group.attrs.update(
         {
             "cell": cell,
@@ -130,7 +186,7 @@ def create_dataset(
             "seed": seed,
             "recipe": dict(description or {}),
             "versions": _versions(),
-            "format": 1,
+            "format": 2,
         }
     )
     return open_dataset(path)
@@ -147,7 +203,7 @@ def open_dataset(path: str | PathLike) -> Dataset:
     path = Path(path)
     try:
         group = zarr.open_group(path, mode="r+")
-        missing = [name for name in (*RESULTS, "recipe") if name not in group]
+        missing = [name for name in (*RESULTS, "recipe") if name not in group and name != "soma"]
     except (FileNotFoundError, ValueError, OSError) as error:
         raise InputError(
             f"dataset {path}", got=f"{type(error).__name__}: {error}", expected="a folder that create_dataset made"
@@ -166,7 +222,7 @@ def run_dataset(
     fields_of: Callable[[Int[ndarray, " c"]], ndarray],
     *,
     pulse: str | PathLike | Pulse = "monophasic",
-    guess_of: Callable[[Int[ndarray, " c"]], ndarray] | None = None,
+    guess_of: Callable[[Float[ndarray, "c 3"]], ndarray] | None = None,
     search: Search | None = None,
     initiation: bool = True,
     workers: int | None = None,
@@ -174,42 +230,127 @@ def run_dataset(
     engine: str = "neuron",
     **engine_options,
 ) -> None:
-    """Simulate what is pending, chunk by chunk; after a kill, call it again: at most one chunk is lost.
+    """Simulate what is pending; after a kill, call it again: what was written stays, and is not done twice.
 
     Args:
-        dataset: from ``create_dataset`` or ``open_dataset``.
+        dataset: from ``create_dataset`` or ``open_dataset``. Damaged chunks are found first, and done anew.
         cell: the cell whose name the store holds.
-        fields_of: rows (c,) -> fields (c, n, 3) V/m at the cell's compartments, any scale.
+        fields_of: rows (c,) -> fields (c, n, 3) V/m at the cell's compartments, any scale; called in another thread,
+            for the next rows while some are simulated.
         pulse: the pulse whose name the store holds.
-        guess_of: rows (c,) -> V/m at the soma to search from.
+        guess_of: fields at the soma (c, 3) -> V/m there to search from.
         search: tolerance and limits (0.5 % by default).
         initiation: whether to find the first compartment to fire.
-        workers: number of processes, one a core by default.
-        progress: called with a sentence after every chunk.
-        engine, engine_options: as ``thresholds``.
+        workers: number of processes or threads, one a core by default.
+        progress: called with a sentence (how many, how fast, how long still) as rows are written.
+        engine, engine_options: as ``thresholds``. All rows of a store come from one: the first run writes it down.
+
+    Raises:
+        InputError: another cell, pulse or engine than the store's; another run is at it; the disk is full (nothing is
+            half-written: mend it and run again).
     """
     pulse = as_pulse(pulse)
     for name, given in (("cell", cell.name), ("pulse", pulse.name)):
         if dataset.attrs[name] != given:
             raise InputError(f"dataset {dataset.path}: {name}", got=given, expected=dataset.attrs[name])
     search = (search or Search(step=2.0 if guess_of is None else 1.1)).checked()
-    pending = dataset.pending()
-    if not len(pending):
-        return
-    with open_engine(cell, pulse, engine, workers=workers, **engine_options) as opened:
-        for chunk in np.unique(pending // CHUNK):
-            rows = pending[pending // CHUNK == chunk]
-            fields, size, covered = checked_fields(cell, fields_of(rows))
-            guesses = checked_guesses(len(rows), None if guess_of is None else guess_of(rows))
-            _write(dataset, rows, search_covered(opened, fields, size, covered, guesses, search, initiation))
-            if progress is not None:
-                progress(f"{len(dataset) - len(dataset.pending())} of {len(dataset)} thresholds of {cell.name}")
+    with _alone(dataset.path):
+        dataset.mend()
+        pending = dataset.pending()
+        if not len(pending):
+            return
+        with open_engine(cell, pulse, engine, workers=workers, **engine_options) as opened, _reader() as reader:
+            _same_source(dataset, opened.source)
+            together = TOGETHER[engine]
+            units = [pending[pending // together == unit] for unit in np.unique(pending // together)]
+
+            def read(rows: Int[ndarray, " c"]) -> tuple:
+                fields, size, covered = checked_fields(cell, fields_of(rows))
+                guesses = None if guess_of is None else np.where(covered, guess_of(fields[:, 0]), 1.0)
+                return fields, size, covered, checked_guesses(len(rows), guesses)
+
+            begun, before, done = time.monotonic(), len(dataset) - len(pending), 0
+            ahead = reader.submit(read, units[0])
+            for k, rows in enumerate(units):
+                fields, size, covered, guesses = ahead.result()
+                if k + 1 < len(units):
+                    ahead = reader.submit(read, units[k + 1])
+                result = search_covered(opened, fields, size, covered, guesses, search, initiation)
+                _write(dataset, rows, result, fields[:, 0])
+                done += len(rows)
+                if progress is not None:
+                    counts = f"{before + done} of {len(dataset)} thresholds of {cell.name}"
+                    progress(counts + _pace(done, len(pending) - done, time.monotonic() - begun))
 
 
-def _write(dataset: Dataset, rows: Int[ndarray, " c"], result: Thresholds) -> None:
+def _pace(done: int, left: int, seconds: float) -> str:
+    """How fast it goes and how long it still takes, in words."""
+    rate = done / max(seconds, 1e-9)
+    minutes = left / rate / 60
+    still = (
+        f"{minutes * 60:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    )
+    return f", {rate:.3g} a second, {still} left" if left else f", {rate:.3g} a second"
+
+
+def _write(dataset: Dataset, rows: Int[ndarray, " c"], result: Thresholds, soma: ndarray) -> None:
     """The results first, their status last: a row with a status is whole."""
-    for name in RESULTS:
-        dataset.group[name].set_orthogonal_selection(rows, getattr(result, name).astype(RESULTS[name][0]))
+    try:
+        for name in dataset._results():
+            values = soma if name == "soma" else getattr(result, name)
+            array, span = dataset.group[name], slice(int(rows[0]), int(rows[-1]) + 1)
+            block = np.array(array[span])
+            block[rows - rows[0]] = values
+            array[span] = block
+    except OSError as error:
+        raise InputError(
+            f"dataset {dataset.path} cannot be written",
+            got=error.strerror or error,
+            expected="a disk with room for it",
+            mend="make room and run it again: what was written stays",
+        ) from error
+
+
+def _same_source(dataset: Dataset, source: str) -> None:
+    """Write down what simulates a store, or refuse another than wrote its rows."""
+    stored = dataset.attrs.get("source")
+    if stored is None:
+        dataset.group.attrs["source"] = source
+    elif stored != source:
+        raise InputError(
+            f"dataset {dataset.path}: engine",
+            got=source,
+            expected=stored,
+            mend="one dataset, one engine: give a new folder",
+        )
+
+
+@contextlib.contextmanager
+def _reader() -> Iterator[concurrent.futures.Executor]:
+    """One thread that makes the next fields."""
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other runs from the same store for as long as the block lasts; the lock dies with the process."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where NEURON does not run either
+        yield
+        return
+    with open(path / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"dataset {path}", got="another run that is at it", expected="one run at a time", mend="wait for it"
+            ) from error
+        yield
 
 
 def _versions() -> dict[str, str]:

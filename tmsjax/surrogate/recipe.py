@@ -58,6 +58,7 @@ class Recipe:
             is used in both directions of the current.
         sites, rotations, radius_mm: the population drawn from (a ball of cortex round the landmark).
         tolerance: of the threshold search, relative. initiation: whether to look for the compartment that fires first.
+        engine: what simulates, "neuron" or "cable"; membrane: of the cable engine, "full" or "reduced".
         seed: of everything drawn.
     """
 
@@ -77,6 +78,8 @@ class Recipe:
     radius_mm: float = 35.0
     tolerance: float = 0.005
     initiation: bool = False
+    engine: str = "neuron"
+    membrane: str = "full"
     seed: int = 0
 
     @classmethod
@@ -107,6 +110,11 @@ class Recipe:
             value = getattr(recipe, name)
             if not least <= value < float("inf"):
                 raise InputError(f"the recipe's {name}", got=value, expected=f"a number from {least:g}")
+        for name, known in (("engine", ("neuron", "cable")), ("membrane", ("full", "reduced"))):
+            if getattr(recipe, name) not in known:
+                raise InputError(f"the recipe's {name}", got=repr(getattr(recipe, name)), expected=f"one of {known}")
+        if recipe.engine == "neuron" and recipe.membrane != "full":
+            raise InputError("the recipe's membrane", got=repr(recipe.membrane), expected='engine = "cable" for it')
         if recipe.fixed_poses > 2:
             raise InputError("the recipe's fixed_poses", got=recipe.fixed_poses, expected="0, 1 or 2")
         return recipe
