@@ -1,18 +1,25 @@
 """Coils as magnetic dipoles, their primary field, and their poses on a head."""
 
 from tmsjax.coil.clearance import check_outside
-from tmsjax.coil.library import BUNDLED, from_dipoles, load
+from tmsjax.coil.library import BUNDLED, from_dipoles
+from tmsjax.coil.load import load, save
 from tmsjax.coil.placement import pose_on_scalp
 from tmsjax.coil.primary import primary_field
-from tmsjax.coil.types import Coil, CoilPose
+from tmsjax.coil.reduce import reduce
+from tmsjax.coil.types import Coil, CoilPose, Fit
+from tmsjax.coil.wires import from_wires
 
 __all__ = [
     "BUNDLED",
     "Coil",
     "CoilPose",
+    "Fit",
     "check_outside",
     "from_dipoles",
+    "from_wires",
     "load",
     "pose_on_scalp",
     "primary_field",
+    "reduce",
+    "save",
 ]

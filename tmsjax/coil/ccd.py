@@ -1,7 +1,12 @@
-"""SimNIBS coil files (.ccd): text with a count, then x y z [m] mx my mz [A.m2 per A] of each dipole."""
+"""SimNIBS coil files (.ccd): text with a count, then x y z [m] mx my mz [A.m2 per A] of each dipole.
+
+Newer files say more in their first line, as ``# NAME;dIdtmax=100.0,162.0;stimulator=A,B;brand=...``: the largest dI/dt
+(A/us) of each stimulator is kept as ``Coil.stimulators``.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -36,7 +41,36 @@ def read_ccd(path: Path) -> Coil:
         )
     table = np.array(rows)
     positions = jnp.asarray(table[:, :3] * 1e3, jnp.float32)
-    return Coil(positions, jnp.asarray(table[:, 3:], jnp.float32), positions, name=path.stem)
+    moments = jnp.asarray(table[:, 3:], jnp.float32)
+    return Coil(positions, moments, positions, name=path.stem, stimulators=_stimulators(text))
+
+
+def write_ccd(coil: Coil, path: Path) -> None:
+    """Write the dipoles of a coil as a ``.ccd`` file; the clearance points (``windings``) have no place in it."""
+    head = f"# {coil.name} version 1.1"
+    if coil.stimulators:
+        head += ";dIdtmax=" + ",".join(f"{didt:g}" for _, didt in coil.stimulators)
+        head += ";stimulator=" + ",".join(name for name, _ in coil.stimulators)
+    rows = np.concatenate([np.asarray(coil.positions, float) * 1e-3, np.asarray(coil.moments, float)], axis=1)
+    lines = [head, str(len(rows)), "# centers and weighted directions of the elements (magnetic dipoles)"]
+    lines += [" ".join(f"{value:.9e}" for value in row) for row in rows]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _stimulators(text: str) -> tuple[tuple[str, float], ...]:
+    """(name, largest dI/dt in A/us) of the stimulators in the comment lines, as far as they are given."""
+    found = dict(re.findall(r";\s*(\w+)\s*=\s*([^;\n]*)", "\n".join(re.findall(r"^#.*$", text, re.MULTILINE))))
+    names = [name.strip() for name in found.get("stimulator", "").split(",")]
+    out = []
+    for index, value in enumerate(found.get("dIdtmax", "").split(",")):
+        try:
+            didt = float(value)
+        except ValueError:
+            continue
+        if np.isfinite(didt) and didt > 0:
+            name = names[index] if index < len(names) and names[index] not in ("", "None") else "unnamed"
+            out.append((name, didt))
+    return tuple(out)
 
 
 def _count(path: Path, number: int, line: str) -> int:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from scipy.spatial import KDTree
 
 from tmsjax.coil.clearance import coil_points, face_points, parts_in_tissue
-from tmsjax.coil.library import load
+from tmsjax.coil.load import load
 from tmsjax.coil.types import Coil, CoilPose
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError

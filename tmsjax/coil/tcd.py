@@ -1,0 +1,216 @@
+"""SimNIBS 4's TMS coil definitions (.tcd), a JSON format for coils of several, movable parts.
+
+``coilElementList`` holds elements of type 1 (dipoles: points mm, values A.m2 per A), 2 (line elements: points mm,
+values their direction times length, mm) and 3 (a vector potential in T.m per A on a grid, with its affine), arrays as
+lists or as base64 of zlib of float64. An element names its ``deformations`` in ``deformList``: translations "x", "y",
+"z" (mm) or "rot2p", a rotation about the axis through point1 and point2 (degrees), whose value is the ``initial`` of an
+entry of ``deformRangeList`` (in the first files, of the deformation itself); they are applied in the order listed.
+Casings are in ``coilModels``. Limits of deformations and self-intersection tests are for optimisers, not used here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from tmsjax.coil.library import from_dipoles
+from tmsjax.coil.sampled import from_samples
+from tmsjax.coil.types import Coil, Fit
+from tmsjax.coil.wires import span
+from tmsjax.core.errors import InputError
+from tmsjax.core.transforms import apply_affine
+
+CELL_MM = 3.0
+"""Cells of the sheets that closed line elements are turned into."""
+
+BEHIND_MM = 60.0
+"""How far behind the furthest point the fan of wires has its apex that go round the head."""
+
+JOINT = 0.002
+"""Line elements join if one begins within this share of its length of where the one before ends."""
+
+
+def read_tcd(path: Path) -> Coil:
+    """Read a ``.tcd`` file into dipoles in the coil's frame, its moving parts at their initial places.
+
+    Line elements must close: they become sheets of dipoles (``wires``). Sampled elements are fitted (``sampled``).
+    ``.fit`` is that of the worst element that was fitted. All elements carry the same current; a warning says so where
+    the file names several stimulators. Casings join the ``windings``.
+
+    Raises:
+        InputError: not JSON, an element, deformation or index that the format does not know, or NaN.
+    """
+    try:
+        coil = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError("coil file cannot be read", got=f"{path}: {error}", expected="a .tcd file (JSON)") from error
+    elements = coil.get("coilElementList") if isinstance(coil, dict) else None
+    if not isinstance(elements, list) or not elements:
+        raise _wrong(path, "no list of elements", "coilElementList with one element or more")
+    name = str(coil.get("name") or path.stem)
+    parts, casings = [], []
+    for number, element in enumerate(elements):
+        where = f"coilElementList[{number}]"
+        if not isinstance(element, dict) or element.get("type") not in (1, 2, 3):
+            raise _wrong(path, f"{where} has no known type", "type 1 (dipoles), 2 (lines) or 3 (grid)")
+        move = _deformation(coil, element, path, where)
+        parts.append(_element(element, move, path, where))
+        if "elementCasing" in element:
+            casings.append(apply_affine(move, _casing(coil, element["elementCasing"], path, where)))
+    if "coilCasing" in coil:
+        casings.append(_casing(coil, coil["coilCasing"], path, "coilCasing"))
+    used = {element.get("stimulator") for element in elements}
+    if len(used) > 1:
+        warnings.warn(
+            f"{path.name} drives its elements by {len(used)} stimulators; here all carry the same dI/dt", stacklevel=3
+        )
+    made = from_dipoles(
+        np.concatenate([np.asarray(part.positions) for part in parts]),
+        np.concatenate([np.asarray(part.moments) for part in parts]),
+        windings=np.concatenate([*(np.asarray(part.windings) for part in parts), *casings]),
+    )
+    fits: list[Fit] = [part.fit for part in parts if part.fit is not None]
+    worst = max(fits, key=lambda fit: fit.error) if fits else None
+    return Coil(made.positions, made.moments, made.windings, name, fit=worst, stimulators=_stimulators(coil))
+
+
+def write_tcd(coil: Coil, path: Path) -> None:
+    """Write the dipoles of a coil as one element of a ``.tcd`` file, arrays as lists."""
+    stimulators = [{"name": name, "maxdIdt": didt * 1e6} for name, didt in coil.stimulators] or [{"name": "any"}]
+    element = {
+        "name": coil.name,
+        "stimulator": 0,
+        "type": 1,
+        "points": np.asarray(coil.positions, float).tolist(),
+        "values": np.asarray(coil.moments, float).tolist(),
+    }
+    content = {"name": coil.name, "coilElementList": [element], "stimulatorList": stimulators}
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _element(element: dict[str, Any], move: Float[np.ndarray, "4 4"], path: Path, where: str) -> Coil:
+    if element["type"] == 3:
+        grid = _array(element.get("affine"), path, f"{where}.affine")
+        potential = _array(element.get("data"), path, f"{where}.data", ndim=4)
+        # A is a vector field of the element's own frame: the dipoles fitted there move with it.
+        return _moved(from_samples(potential, grid), move)
+    points = _array(element.get("points"), path, f"{where}.points")
+    values = _array(element.get("values"), path, f"{where}.values")
+    if points.shape != values.shape or points.shape[1:] != (3,) or not len(points):
+        raise _wrong(path, f"{where}: points {points.shape}, values {values.shape}", "both (n, 3)")
+    if element["type"] == 1:
+        return _moved(from_dipoles(points, values), move)
+    wires = [apply_affine(move, wire) for wire in _closed_lines(points, values, path, where)]
+    name = str(element.get("name") or where)
+    try:
+        return span(wires, np.ones(len(wires)), CELL_MM, None, name)
+    except InputError:  # wires that go round the head: span them behind it
+        corners = np.concatenate(wires)
+        return span(wires, np.ones(len(wires)), CELL_MM, [*corners.mean(0)[:2], corners[:, 2].min() - BEHIND_MM], name)
+
+
+def _moved(coil: Coil, move: Float[np.ndarray, "4 4"]) -> Coil:
+    positions, windings = (apply_affine(move, np.asarray(a, float)) for a in (coil.positions, coil.windings))
+    made = from_dipoles(positions, np.asarray(coil.moments, float) @ move[:3, :3].T, windings=windings)
+    return Coil(made.positions, made.moments, made.windings, coil.name, fit=coil.fit)
+
+
+def _closed_lines(points: np.ndarray, values: np.ndarray, path: Path, where: str) -> list[np.ndarray]:
+    """Closed wires (n, 3) mm of line elements, given by their middles (as SimNIBS makes them) or by their starts."""
+    for starts in (points - values / 2, points):
+        ends, length = starts + values, np.linalg.norm(values, axis=1)
+        wires, first = [], 0
+        for i in range(len(points)):
+            reach = JOINT * length[i] + 1e-6
+            if np.linalg.norm(ends[i] - starts[first]) <= reach and i > first + 1:
+                wires.append(starts[first : i + 1])
+                first = i + 1
+            elif i + 1 == len(points) or np.linalg.norm(ends[i] - starts[i + 1]) > reach:
+                break
+        if first == len(points):
+            return wires
+    raise _wrong(
+        path,
+        f"{where}: line elements that do not join to closed wires",
+        "each beginning where the one before ends, the last ending where the first begins",
+    )
+
+
+def _deformation(coil: dict[str, Any], element: dict[str, Any], path: Path, where: str) -> Float[np.ndarray, "4 4"]:
+    """The 4x4 of an element's deformations at their initial values."""
+    total = np.eye(4)
+    for index in element.get("deformations", []):
+        what = _entry(coil, "deformList", index, path, where)
+        limits = _entry(coil, "deformRangeList", what["deformRange"], path, where) if "deformRange" in what else what
+        value, kind = limits.get("initial"), what.get("type")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            raise _wrong(path, f"deformList[{index}] without an initial value", "initial, a finite number")
+        step = np.eye(4)
+        if kind in ("x", "y", "z"):
+            step["xyz".index(kind), 3] = value
+        elif kind == "rot2p":
+            a, b = (_array(what.get(key), path, f"deformList[{index}].{key}", ndim=1) for key in ("point1", "point2"))
+            if a.shape != (3,) or b.shape != (3,) or np.allclose(a, b):
+                raise _wrong(path, f"deformList[{index}]: points {a.tolist()}, {b.tolist()}", "two points of an axis")
+            axis = (b - a) / np.linalg.norm(b - a)
+            step[:3, :3] = Rotation.from_rotvec(axis * np.radians(value)).as_matrix()
+            step[:3, 3] = a - step[:3, :3] @ a
+        else:
+            raise _wrong(path, f"deformList[{index}] of type {kind!r}", '"x", "y", "z" or "rot2p"')
+        total = step @ total
+    return total
+
+
+def _casing(coil: dict[str, Any], index: Any, path: Path, where: str) -> Float[np.ndarray, "v 3"]:
+    points = _array(_entry(coil, "coilModels", index, path, where).get("points"), path, f"coilModels[{index}].points")
+    if points.shape[1:] != (3,):
+        raise _wrong(path, f"coilModels[{index}].points {points.shape}", "(n, 3)")
+    return points
+
+
+def _entry(coil: dict[str, Any], key: str, index: Any, path: Path, where: str) -> dict[str, Any]:
+    entries = coil.get(key)
+    if isinstance(entries, list) and isinstance(index, int) and 0 <= index < len(entries):
+        entry = entries[index]
+        if isinstance(entry, dict):
+            return entry
+    raise _wrong(path, f"{where} refers to {key}[{index}]", "an entry that is in the file")
+
+
+def _array(value: Any, path: Path, where: str, *, ndim: int = 2) -> np.ndarray:
+    """A list of numbers, or base64 of zlib of float64 in rows of three."""
+    try:
+        if isinstance(value, str):
+            raw = zlib.decompress(base64.b64decode(value, validate=True))
+            if ndim != 2:  # SimNIBS pickles grids, and a pickle may run anything
+                raise _wrong(path, f"{where} in a binary form", "lists of numbers: save the coil in ASCII mode")
+            array = np.frombuffer(raw, np.float64).reshape(-1, 3)
+        else:
+            array = np.array(value, np.float64)
+    except (TypeError, ValueError, zlib.error, binascii.Error) as error:
+        raise _wrong(path, f"{where}: {error}", "numbers, as lists or base64 of zlib of float64") from error
+    if array.ndim != ndim or not np.isfinite(array).all():
+        raise _wrong(path, f"{where} with shape {array.shape}", f"finite numbers in {ndim} dimensions")
+    return array
+
+
+def _stimulators(coil: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    out = []
+    for entry in coil.get("stimulatorList") or []:
+        didt = entry.get("maxdIdt") if isinstance(entry, dict) else None
+        if isinstance(didt, int | float) and np.isfinite(didt) and didt > 0:
+            out.append((str(entry.get("name") or "unnamed"), float(didt) * 1e-6))
+    return tuple(out)
+
+
+def _wrong(path: Path, got: str, expected: str) -> InputError:
+    return InputError("coil definition cannot be used", got=f"{path.name}: {got}", expected=expected)
