@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 import lzma
 import re
 import subprocess
@@ -72,6 +73,14 @@ def test_bundled_cells_have_the_numbers_of_the_readme(bundled, described):
     along = cable.region >= cells.REGIONS.index("ais")
     assert cable.length_um[along].sum() / 1e3 == pytest.approx(says["axon_mm"], abs=0.06)
     assert says["axon_mm"] > 9  # no stubs
+
+
+def test_the_readmes_thresholds_are_those_of_the_reference():
+    reference = Path(__file__).parents[1] / "reference" / "open_uniform_thresholds.json"
+    thresholds = json.loads(reference.read_text())["v_per_m"]
+    rows = [row.split("|") for row in (OPEN / "README.md").read_text().splitlines() if row.count("|") == 9]
+    listed = {f"open/{row[1].strip()}": row[8].strip() for row in rows[2:]}
+    assert listed == {name: f"{min(values):.0f}-{max(values):.0f}" for name, values in thresholds.items()}
 
 
 def test_disabling_touches_only_the_last_segment_of_the_main_axon():

@@ -179,19 +179,17 @@ def _download(address: str, work: Path) -> Path:
             )
         )
     except (requests.exceptions.RequestException, OSError) as error:
+        answer = getattr(error, "response", None)
+        if answer is not None:
+            answer.close()  # pooch leaves it open
         raise InputError(
             "the reference cells cannot be downloaded",
-            got=str(error) if _answered(error) else f"{address}: {type(error).__name__}",
+            got=f"{address}: {type(error).__name__}" if answer is None else error,  # 404 Client Error: ... for url: ...
             expected="a connection to this address",
             mend=BY_HAND,
         ) from error
     finally:
         logger.setLevel(level)
-
-
-def _answered(error: Exception) -> bool:
-    """Whether a server answered, so that the error says what (404 Client Error: ... for url: ...)."""
-    return getattr(error, "response", None) is not None
 
 
 def _files_in(source: Path) -> Iterator[bytes]:
