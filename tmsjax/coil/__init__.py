@@ -3,6 +3,7 @@
 from tmsjax.coil.clearance import check_outside
 from tmsjax.coil.library import BUNDLED, from_dipoles
 from tmsjax.coil.load import load, save
+from tmsjax.coil.neuronav import NamedPose, load_poses, save_poses
 from tmsjax.coil.placement import pose_on_scalp
 from tmsjax.coil.primary import primary_field
 from tmsjax.coil.reduce import reduce
@@ -14,12 +15,15 @@ __all__ = [
     "Coil",
     "CoilPose",
     "Fit",
+    "NamedPose",
     "check_outside",
     "from_dipoles",
     "from_wires",
     "load",
+    "load_poses",
     "pose_on_scalp",
     "primary_field",
     "reduce",
     "save",
+    "save_poses",
 ]

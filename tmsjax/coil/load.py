@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tmsjax.coil.ccd import read_ccd, write_ccd
 from tmsjax.coil.library import BUNDLED, generate
