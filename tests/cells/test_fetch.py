@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import inspect
 import json
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 
 from tmsjax import cells
 from tmsjax.cells import fetch
+from tmsjax.cli.fetch import FetchOptions
+from tmsjax.cli.fetch import fetch as run
 from tmsjax.core.errors import InputError
 
 NAMES = list(fetch.SHA256)
@@ -187,6 +190,24 @@ def test_the_command_shows_the_licence_and_wants_consent(tmp_path):
     assert "NonCommercial-ShareAlike 4.0" in out
     assert "--accept-licence" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_at_a_terminal_the_command_asks(served, made_up, monkeypatch, capsys, answer):
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("rich.prompt.Confirm.ask", lambda *a, **k: asked.append(a) or answer)
+    options = FetchOptions("aberra2019", source=served[0])
+    if answer:
+        inspect.unwrap(run)(options)
+        out = capsys.readouterr().out
+        assert "3 cells fetched, 0 were there already, all checked" in out
+        assert f"{made_up[0]} from {served[0]}" in out
+    else:
+        with pytest.raises(InputError, match="not accepted"):
+            inspect.unwrap(run)(options)
+        assert not fetch.reference_folder().exists()
+    assert len(asked) == 1
 
 
 @pytest.mark.shared

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from tmsjax.cells.morphology import read_morphology
 from tmsjax.cells.swc import swc_table, swc_text
@@ -148,3 +150,63 @@ def test_an_axon_of_a_dendrite_needs_a_soma_with_radii(read):
     with pytest.raises(InputError, match=r"changes its type[\s\S]*\[0.0, 90.0, 0.0\][\s\S]*radii"):
         read(text)
     assert [s.name for s in read(text.replace(outline, ONE))] == ["soma[0]", "axon[0]", "dend[0]"]
+
+
+@st.composite
+def trees(draw):
+    """A soma of one point and a few neurites of points at random places, each joined to any point before it."""
+    rows = [(1, 1, 0.0, 0.0, 0.0, 6.0, -1)]
+    size = draw(st.integers(2, 14))
+    place = st.floats(-60, 60).map(lambda x: round(x, 2))
+    for k in range(2, size + 2):
+        parent = 1 if k == 2 else draw(st.integers(1, k - 1))
+        kinds = (2,) if k == 2 else (3, 4) if parent == 1 else (rows[parent - 1][1],)
+        radius = draw(st.floats(0.1, 3).map(lambda x: round(x, 2)))
+        rows.append((k, draw(st.sampled_from(kinds)), draw(place), draw(place), draw(place), radius, parent))
+    return rows
+
+
+def lengths(rows):
+    """What must remain: every step between points, save those from the soma to a branch of two points or more.
+
+    A branch that forks at its first point begins at the soma's surface, or halfway to its centre.
+    """
+    at = {row[0]: np.array(row[2:5]) for row in rows}
+    kind = {row[0]: row[1] for row in rows}
+    children = {row[0]: [r[0] for r in rows if r[6] == row[0]] for row in rows}
+    total = dict.fromkeys((2, 3, 4), 0.0)
+    for row in rows[1:]:
+        step = np.linalg.norm(at[row[0]] - at[row[6]])
+        if kind[row[6]] != 1 or not children[row[0]]:
+            total[row[1]] += step
+        elif len(children[row[0]]) > 1:
+            total[row[1]] += step - min(6.0, step / 2)
+    return total
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trees(), st.randoms())
+def test_no_step_of_any_tree_is_lost_whatever_the_order_of_its_lines(tmp_path, rows, random):
+    def text(rows):
+        return "".join(" ".join(f"{word:g}" for word in row) + "\n" for row in rows)
+
+    expected = lengths(rows)
+    apart = [np.linalg.norm(np.array(r[2:5]) - np.array(rows[r[6] - 1][2:5])) for r in rows[1:]]
+    stems = [np.linalg.norm(r[2:5]) for r in rows[1:] if r[6] == 1]
+    assume(min(apart) > 0.5)
+    assume(max(stems) < 50)
+    path = tmp_path / "tree.swc"
+    path.write_text(text(rows))
+    sections = read_morphology(path)
+    regions = {2: "ais", 3: "basal", 4: "apical"}
+    for kind, region in regions.items():
+        made = sum(s.length_um for s in sections if s.region == region)
+        assert made == pytest.approx(expected[kind], rel=1e-5, abs=1e-4)
+    for section in sections[1:]:
+        assert sections[section.parent].region in ("soma", section.region)
+    shuffled = rows[:]
+    random.shuffle(shuffled)
+    path.write_text(text(shuffled))
+    twins = read_morphology(path)
+    key = lambda s: (s.region, round(s.length_um, 4), s.points_um[-1].tolist())  # noqa: E731
+    assert sorted(map(key, twins)) == sorted(map(key, sections))

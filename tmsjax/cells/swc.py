@@ -39,6 +39,7 @@ def swc_table(text: str, name: str, types: Mapping[int, str] | None = None) -> F
     table[:, 1] = _kinds(table, name, types or {})
     _check_soma(table, name)
     _check_radii(table, name)
+    table = _stems(table)
     _check_branches(table, name)
     return _renumbered(table)
 
@@ -210,6 +211,29 @@ def _check_radii(table: np.ndarray, name: str) -> None:
             got=f"points {_list(table[bad, 0])} with radii {_list(table[bad, 5])} um",
             expected="a positive radius of every point of axon and dendrites",
         )
+
+
+def _stems(table: np.ndarray) -> np.ndarray:
+    """Rows with a point put in at the soma's surface before every branch of the soma that forks at its first point.
+
+    Import3d draws the first such branch from the soma's centre and takes the others for branches of the soma itself.
+    A point inside the soma's radius gets one halfway to the centre.
+    """
+    at = {int(row[0]): k for k, row in enumerate(table)}
+    children: dict[int, int] = {}
+    for row in table:
+        children[int(row[6])] = children.get(int(row[6]), 0) + 1
+    out, free = [], int(table[:, 0].max()) + 1
+    for row in table:
+        parent = table[at[int(row[6])]] if row[6] >= 0 else row
+        if row[1] != SOMA and parent[1] == SOMA and children.get(int(row[0]), 0) > 1:
+            step = row[2:5] - parent[2:5]
+            share = min(parent[5] / max(float(np.linalg.norm(step)), 1e-9), 0.5)
+            out.append([free, row[1], *(parent[2:5] + share * step), row[5], parent[0]])
+            row = np.array([*row[:6], free])
+            free += 1
+        out.append(row)
+    return np.array(out)
 
 
 def _check_branches(table: np.ndarray, name: str) -> None:
