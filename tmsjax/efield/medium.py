@@ -37,6 +37,16 @@ def _shares(labels: _Labels) -> tuple[tuple[int, np.ndarray, np.ndarray], ...]:
     return tuple(octant_points(labels.array))
 
 
+def tissue_share(head: HeadModel, label: int) -> Float[np.ndarray, "i j k"]:
+    """Share (i, j, k) float32 of a tissue in every voxel, as ``conductivity`` recovers it from the labels."""
+    labels = np.asarray(head.labels)
+    share = (labels == label).astype(np.float32)
+    for tissue, where, points in _shares(_Labels(labels)):
+        if tissue == label:
+            share.ravel()[where] = points.mean(axis=1, dtype=np.float32) / PER_OCTANT
+    return share
+
+
 def conductivity(
     head: HeadModel, *, partial_volume: bool = True, coarsen: int = 1, octants: bool = False
 ) -> tuple[Float[Array, "i j k *o"], np.ndarray, np.ndarray]:
