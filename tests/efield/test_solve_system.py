@@ -18,7 +18,7 @@ def relative(a, b):
 
 @pytest.fixture(scope="module")
 def system(head):
-    return discretise(*efield.conductivity(head))
+    return discretise(*efield.conductivity(head, octants=True))
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,27 @@ def test_a_gradient_field_induces_nothing(system):
     assert float(jnp.abs(induce(system, uniform, tolerance=3e-5)[0]).max()) < 1e-3
 
 
-def test_tolerance_below_the_floor(system, primary):
-    with pytest.raises(InputError, match="tolerance"):
-        induce(system, primary, tolerance=1e-7)
+def test_refinement_reaches_what_float64_can(system, primary):
+    """With JAX in float32: 1e-10, and the field of a float32 solve to within that solve's own tolerance."""
+    values, residual, _ = induce(system, primary, tolerance=1e-10)
+    assert values.dtype == residual.dtype == jnp.float32
+    assert 0 < float(residual) <= 1e-10
+    assert 0 < relative(induce(system, primary)[0], values) < 1e-3
+    assert float(induce(system, primary, precision="float64")[1]) <= 1e-4
+
+
+def test_refinement_is_transposed_too(system, primary):
+    def total(p):
+        values = induce(system, p, tolerance=1e-8)[0]
+        return jnp.vdot(weight, values)
+
+    weight = jax.random.normal(jax.random.key(3), (*system.mask.shape, 3))
+    value, slope = jax.jit(jax.value_and_grad(total))(primary)
+    assert slope.dtype == jnp.float32
+    assert float(jnp.vdot(slope, primary)) == pytest.approx(float(value), rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"tolerance": 1e-7, "precision": "float32"}])
+def test_tolerance_that_cannot_be_reached(system, primary, options):
+    with pytest.raises(InputError, match="tolerance cannot be reached"):
+        induce(system, primary, **options)

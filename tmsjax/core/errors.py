@@ -19,3 +19,7 @@ class InputError(TmsjaxError, ValueError):
 
 class MissingToolError(TmsjaxError, RuntimeError):
     """A program or package that this task needs (a C++ compiler, NEURON, an extra) is not installed."""
+
+
+class ConvergenceError(TmsjaxError, RuntimeError):
+    """A solver that did not reach what it was asked for; the message says how far it got."""

@@ -23,6 +23,9 @@ from tmsjax.efield.medium import check_conductivity
 TOLERANCE_FLOOR = 3e-5
 """Float32 residuals do not fall below this."""
 
+LEAST_TOLERANCE = 1e-12
+"""Nor float64 residuals much below this."""
+
 MAX_ITERATIONS = 200
 COARSEST_VOXELS = 8
 """Coarsening goes on while the shortest side of the conductor keeps at least this many voxels."""
@@ -48,7 +51,7 @@ class System:
     """A conductor made ready for ``induce``.
 
     Attributes:
-        sigma: conductivity in S/m on the padded grid's voxels.
+        conductances: of the padded grid's edges and faces (``spfd.conductances``).
         points_mm: (p, 3) RAS+ mm of the nodes that touch the conductor, where ``induce`` wants the primary field.
         index: (p,) int32, their flat index among the padded grid's nodes.
         mask: (i, j, k) bool, the voxels that get a field.
@@ -56,7 +59,7 @@ class System:
         grid: the padded grid's place (static).
     """
 
-    sigma: Any
+    conductances: Any
     points_mm: Any
     index: Any
     mask: Any
@@ -64,11 +67,15 @@ class System:
     grid: Grid
 
 
-def discretise(sigma: Float[Array, "i j k"], mask: ArrayLike, affine: ArrayLike) -> System:
-    """The system of a conductivity map (i, j, k) S/m; ``mask`` (i, j, k) says which voxels are tissue.
+def discretise(sigma: Float[Array, "i j k *o"], mask: ArrayLike, affine: ArrayLike) -> System:
+    """The system of a conductivity map in S/m; ``mask`` (i, j, k) says which voxels are tissue.
 
-    Differentiable in ``sigma``; ``mask`` and ``affine`` must be concrete. Raises InputError for NaN, negative or
-    all-zero conductivity, and for an affine that is sheared, singular or reflected.
+    ``sigma`` is (i, j, k), one number a voxel; (i, j, k, 8), one for each octant (``medium.conductivity``); or
+    (i, j, k, 6), a symmetric tensor: xx, xy, xz, yy, yz, zz in world axes (``medium.anisotropic``).
+
+    Differentiable in ``sigma``; ``mask`` and ``affine`` must be concrete. Raises InputError for conductivities that are
+    NaN, negative (a tensor's, in some direction) or zero everywhere, and for an affine that is sheared, singular or
+    reflected.
     """
     mask = np.asarray(mask, bool)
     affine, spacing = check_voxel_affine(affine)
@@ -76,10 +83,21 @@ def discretise(sigma: Float[Array, "i j k"], mask: ArrayLike, affine: ArrayLike)
     check_conductivity(sigma)
     # A partial volume reaches at most one voxel beyond the labels.
     concrete = not isinstance(sigma, Tracer)
-    extent = (mask | (np.asarray(sigma) > 0)) if concrete else binary_dilation(mask, np.ones((3, 3, 3)))
+    extent = (mask | (np.asarray(spfd.voxels(sigma)) > 0)) if concrete else binary_dilation(mask, np.ones((3, 3, 3)))
     grid = plan(extent, spacing)
     points, index = conducting_nodes(extent, affine, grid)
-    return System(fit(sigma, grid), points, index, jnp.asarray(mask), jnp.asarray(affine, float), grid)
+    c = _conductances(sigma, jnp.asarray(affine[:3, :3] / spacing, float), grid)
+    return System(c, points, index, jnp.asarray(mask), jnp.asarray(affine, float), grid)
+
+
+@partial(jax.jit, static_argnames="grid")
+def _conductances(sigma: Array, axes: Array, grid: Grid) -> spfd.Edges:
+    sigma = fit(sigma, grid)
+    if spfd.is_tensor(sigma):
+        full = jnp.stack([sigma[..., n] for n in (0, 1, 2, 1, 3, 4, 2, 4, 5)], -1).reshape(*sigma.shape[:3], 3, 3)
+        turned = jnp.einsum("ai,...ab,bj->...ij", axes, full, axes, precision="highest")
+        sigma = jnp.stack([turned[..., i, j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))], -1)
+    return spfd.conductances(sigma, grid.spacing)
 
 
 def plan(extent: np.ndarray, spacing: np.ndarray) -> Grid:
@@ -109,56 +127,110 @@ def conducting_nodes(extent: np.ndarray, affine: np.ndarray, grid: Grid) -> tupl
     return jnp.asarray(points, float), jnp.asarray(flat, jnp.int32)
 
 
-def fit(sigma: Float[Array, "i j k"], grid: Grid) -> Float[Array, "_ _ _"]:
+def fit(sigma: Float[Array, "i j k *o"], grid: Grid) -> Float[Array, "_ _ _ *o"]:
     """The conductivity in the padded box of ``grid``."""
     box = tuple(slice(s, s + n) for s, n in zip(grid.start, grid.size, strict=True))
-    return jnp.pad(sigma[box], [(0, p - n) for p, n in zip(grid.padded, grid.size, strict=True)])
+    after = [(0, p - n) for p, n in zip(grid.padded, grid.size, strict=True)]
+    return jnp.pad(sigma[box], after + [(0, 0)] * (sigma.ndim - 3))
 
 
 def induce(
-    system: System, primary: Float[Array, "*b p 3"], *, tolerance: float = 1e-4
+    system: System,
+    primary: Float[Array, "*b p 3"],
+    *,
+    tolerance: float = 1e-4,
+    precision: str = "",
 ) -> tuple[Float[Array, "*b i j k 3"], Float[Array, "*b"], Any]:
     """E at the voxel centres for primary fields -dA/dt at ``system.points_mm``: values, residual, iterations.
 
     Linear in ``primary`` and batched over its leading axes, one after the other, so that memory does not grow; the
-    multigrid is built once. ``jax.vjp`` and ``jax.linear_transpose`` cost one more solve for each primary field;
-    gradients reach ``system.sigma`` too.
+    multigrid is built once. ``jax.vjp`` and ``jax.linear_transpose`` cost one more solve for each primary field
+    (refinement knows the first only); gradients reach ``system.conductances`` too.
 
     Args:
         system: the conductor.
         primary: (..., p, 3) V/m in world axes.
-        tolerance: relative residual to reach, at least ``TOLERANCE_FLOOR``.
+        tolerance: relative residual to reach, at least ``LEAST_TOLERANCE``.
+        precision: "float32"; "float64" for iterative refinement, whether JAX has float64 enabled or not; or "", which
+            refines where the tolerance is below ``TOLERANCE_FLOOR`` or where ``primary`` is float64.
 
     Returns:
         values (..., i, j, k, 3) V/m in world axes, 0 where ``system.mask`` is False; relative residual (...) of each
         linear system, computed from its potential; iterations (...). Whoever calls judges the residual.
 
     Raises:
-        InputError: a tolerance that float32 does not reach.
+        InputError: a tolerance that cannot be reached, a precision of another name.
     """
-    floor = TOLERANCE_FLOOR if jnp.zeros(()).dtype == jnp.float32 else 0.0
-    if not tolerance >= floor:
-        raise InputError("tolerance is below what float32 reaches", got=tolerance, expected=f"at least {floor}")
-    return _induce(system, primary, tolerance)
+    if refines(tolerance, precision):
+        return in_float64(partial(_induce, tolerance=tolerance), system, primary)
+    return _induce(system, primary, tolerance=tolerance)
+
+
+def refines(tolerance: float, precision: str = "") -> bool:
+    """Whether a solve runs in float64; InputError for what cannot be had."""
+    if precision not in ("", "float32", "float64"):
+        raise InputError("unknown precision", got=repr(precision), expected='"float32", "float64", or ""')
+    single = jnp.zeros(()).dtype == jnp.float32 and precision != "float64"
+    floor = TOLERANCE_FLOOR if single and precision else LEAST_TOLERANCE
+    if not floor <= tolerance < 1:
+        raise InputError(
+            "tolerance cannot be reached" if tolerance < 1 else "tolerance asks for nothing",
+            got=tolerance,
+            expected=f"a relative residual from {floor} to below 1",
+            mend='precision="float64" reaches below what float32 does' if single and precision else "",
+        )
+    return not single or tolerance < TOLERANCE_FLOOR
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def in_float64(function, *arguments):
+    """``function(*arguments)`` in float64, its result in JAX's own precision again; so is reverse mode."""
+    own = jnp.zeros(()).dtype
+    with jax.enable_x64(True):
+        return _cast(function(*_cast(arguments, jnp.float64)), own)
+
+
+def _forward(function, *arguments):
+    own = jnp.zeros(()).dtype
+    with jax.enable_x64(True):
+        result, pull = jax.vjp(function, *_cast(arguments, jnp.float64))
+        return _cast(result, own), pull
+
+
+def _backward(function, pull, cotangents):
+    own = jnp.zeros(()).dtype
+    with jax.enable_x64(True):
+        return _cast(pull(_cast(cotangents, jnp.float64)), own)
+
+
+in_float64.defvjp(_forward, _backward)
+
+
+def _cast(tree, dtype):
+    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 
 @partial(jax.jit, static_argnames="tolerance")
-def _induce(system: System, primary: Array, tolerance: float):
-    if primary.ndim == 2:
-        return _induce_one(system, primary, tolerance)
-    flat = primary.reshape(-1, *primary.shape[-2:])
-    out = jax.lax.map(partial(_induce_one, system, tolerance=tolerance), flat)
-    return jax.tree.map(lambda a: a.reshape(*primary.shape[:-2], *a.shape[1:]), out)
-
-
-def _induce_one(system: System, primary: Array, tolerance: float):
+def _induce(system: System, primary: Array, *, tolerance: float):
     grid = system.grid
-    axes = system.affine[:3, :3] / jnp.asarray(grid.spacing, float)
+    single = tuple(jax.lax.stop_gradient(c.astype(jnp.float32)) for c in system.conductances)
+    levels = multigrid.hierarchy(single, grid.levels)
+    one = partial(_induce_one, system, single, levels, tolerance)
+    if primary.ndim == 2:
+        return one(primary)
+    flat = primary.reshape(-1, *primary.shape[-2:])
+    return jax.tree.map(lambda a: a.reshape(*primary.shape[:-2], *a.shape[1:]), jax.lax.map(one, flat))
+
+
+def _induce_one(system: System, single: spfd.Edges, levels: list[multigrid.Level], tolerance: float, primary: Array):
+    grid = system.grid
+    axes = system.affine[:3, :3] / jnp.asarray(grid.spacing, primary.dtype)
     shape = tuple(n + 1 for n in grid.padded)
     nodes = jnp.zeros((shape[0] * shape[1] * shape[2], 3), primary.dtype)
     nodes = nodes.at[system.index].set(primary @ axes, unique_indices=True, indices_are_sorted=True)
     nodes = nodes.reshape(*shape, 3)
-    phi, residual, iterations = potential(system.sigma, nodes, grid.spacing, grid.levels, tolerance)
+    b = spfd.drive(system.conductances, nodes, grid.spacing)
+    phi, residual, iterations = potential(system.conductances, b, single, levels, tolerance)
     values = spfd.total(phi, nodes, grid.spacing) @ axes.T
     box = tuple(slice(s, s + n) for s, n in zip(grid.start, grid.size, strict=True))
     values = values[tuple(slice(0, n) for n in grid.size)] * system.mask[box][..., None]
@@ -167,31 +239,17 @@ def _induce_one(system: System, primary: Array, tolerance: float):
 
 
 def potential(
-    sigma: Float[Array, "i j k"],
-    primary: Float[Array, "_ _ _ 3"],
-    spacing: tuple[float, ...],
-    levels: int,
-    tolerance: float,
-) -> tuple[Float[Array, "_ _ _"], Float[Array, ""], Array]:
-    """Potential at the nodes for a primary field there (voxel axes): phi, true relative residual, iterations.
+    c: spfd.Edges, b: Float[Array, "i j k"], single: spfd.Edges, levels: list[multigrid.Level], tolerance: float
+) -> tuple[Float[Array, "i j k"], Float[Array, ""], Array]:
+    """Potential at the nodes for the current ``b`` driven into them: phi, true relative residual, iterations.
 
     The potential is fixed up to a constant, so means over the conductor's nodes are projected out. The operator is that
-    of ``sigma`` itself; only the preconditioner may lag behind, and it is rebuilt here too. Gradients pass through
-    ``custom_linear_solve``, that is, through one more solve and the operator's own derivative.
+    of ``c`` itself, in its precision; ``single``, the same in float32, and ``levels`` only correct. Gradients pass
+    through ``custom_linear_solve``, that is, through one more solve and the operator's own derivative.
     """
-    c = spfd.conductances(sigma, spacing)
-    b = spfd.drive(c, primary, spacing)
-    levels_ = multigrid.hierarchy(jax.lax.stop_gradient(sigma), spacing, levels)
-    node = (levels_[0].inverse > 0).astype(b.dtype)
-    count = jnp.maximum(jnp.sum(node), 1)
-
-    def centred(a):
-        return node * (a - jnp.sum(jnp.sum(node * a, axis=-1)) / count)
 
     def linear_solve(operator, right):
-        return multigrid.pcg(
-            operator, lambda r: centred(multigrid.v_cycle(levels_, r)), centred(right), tolerance, MAX_ITERATIONS
-        )
+        return multigrid.solve(operator, levels, right, tolerance, MAX_ITERATIONS, single)
 
     phi, iterations = jax.lax.custom_linear_solve(
         lambda x: spfd.apply(c, x), b, linear_solve, symmetric=True, has_aux=True
@@ -199,4 +257,4 @@ def potential(
     left, right = (jax.lax.stop_gradient(a) for a in (b - spfd.apply(c, phi), b))
     size = multigrid.norm(right)
     residual = multigrid.norm(left) / jnp.where(size > 0, size, 1)
-    return centred(phi), residual, iterations
+    return phi, residual, iterations
