@@ -1,9 +1,23 @@
 """The electric field that a coil induces in a head."""
 
+import lazy_loader
+
 from tmsjax.efield.medium import conductivity
 from tmsjax.efield.solve import solve, solve_conductivity
 from tmsjax.efield.sphere import sphere_efield
 from tmsjax.efield.system import System, discretise, induce
 from tmsjax.efield.types import EField
 
-__all__ = ["EField", "System", "conductivity", "discretise", "induce", "solve", "solve_conductivity", "sphere_efield"]
+# On first use: Orbax, which keeps pose models, takes seconds to import.
+__getattr__, _, _ = lazy_loader.attach(__name__, submodules=["posemodel"])
+
+__all__ = [
+    "EField",
+    "System",
+    "conductivity",
+    "discretise",
+    "induce",
+    "solve",
+    "solve_conductivity",
+    "sphere_efield",
+]

@@ -79,7 +79,8 @@ def _points(points_mm: ArrayLike) -> tuple[Array, bool]:
     return points.reshape(-1, 3), points.ndim == 1
 
 
-def _to_voxels(affine: Array, points_mm: Array) -> Array:
+def to_voxels(affine: Array, points_mm: Array) -> Array:
+    """Grid indices (p, 3) of points (p, 3) mm."""
     affine = jnp.asarray(affine, points_mm.dtype)
     inverse = jnp.linalg.inv(affine[:3, :3])
     return (points_mm - affine[:3, 3]) @ inverse.T
@@ -87,12 +88,12 @@ def _to_voxels(affine: Array, points_mm: Array) -> Array:
 
 @jax.jit
 def _inside(mask: Array, affine: Array, points_mm: Array) -> Array:
-    return nearest(mask, _to_voxels(affine, points_mm))
+    return nearest(mask, to_voxels(affine, points_mm))
 
 
 @partial(jax.jit, static_argnames="method")
 def _sample(values: Array, mask: Array, affine: Array, points_mm: Array, method: str = "linear") -> tuple[Array, Array]:
-    voxel = _to_voxels(affine, points_mm)
+    voxel = to_voxels(affine, points_mm)
     valid = nearest(mask, voxel)
     at = cubic(values, mask, voxel) if method == "cubic" else chunked(partial(trilinear, values, mask), voxel)
     return jnp.where(valid[:, None], at, jnp.nan), valid

@@ -1,0 +1,111 @@
+"""Pose models on disk: Orbax arrays beside a JSON card, in a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from tmsjax.core.errors import InputError
+from tmsjax.efield.posemodel_train import head_hash
+from tmsjax.efield.posemodel_type import PoseModel
+from tmsjax.head import HeadModel
+from tmsjax.nn import checkpoint
+
+FORMAT = 1
+ARRAYS, CARD = "arrays", "card.json"
+OPTIONAL = ("voxels", "mask", "affine")
+
+
+def save(model: PoseModel, folder: str | Path) -> Path:
+    """Write a pose model and its certificate to ``folder``, whole or not at all; ``load(folder)`` gives the same bits.
+
+    Raises InputError for a model without a certificate: what is kept must say how good it is.
+    """
+    if not model.certificate:
+        raise InputError(
+            "this pose model has no certificate", got="a model that was never compared with direct solves",
+            expected="errors at 10 held-out poses or more", mend="model = tmsjax.efield.posemodel.certify(model, head)",
+        )  # fmt: skip
+    folder = Path(folder).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        new = Path(scratch) / "new"
+        checkpoint.save(_arrays(model), new / ARRAYS)
+        card = {
+            "model": json.loads(model.card),
+            "format": FORMAT,
+            "versions": {name: importlib.metadata.version(name) for name in ("tmsjax", "jax")},
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+            "sha256": _digest(new),
+        }
+        card["card_sha256"] = _own_digest(card)
+        (new / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+        checkpoint.replace(new, folder)
+    return folder
+
+
+def load(folder: str | Path, head: HeadModel | None = None) -> PoseModel:
+    """Read what ``save`` wrote. With ``head``, check that the model was made from it.
+
+    Raises InputError for a folder that holds no pose model, arrays or a card that were changed, another format, and
+    another head.
+    """
+    folder = Path(folder)
+    card = _read_card(folder)
+    made = card["model"]
+    if head is not None and head_hash(head, made["coarsen"], made["partial_volume"]) != made["head_hash"]:
+        raise InputError(
+            "this pose model belongs to another head",
+            got=f"head {head.name!r}",
+            expected=f"the labels, affine and conductivities of head {made['head']!r} that it was made from",
+            mend="precompute one for this head",
+        )
+    arrays = {name: jnp.asarray(value) for name, value in checkpoint.load(folder / ARRAYS).items()}
+    return PoseModel(**(dict.fromkeys(OPTIONAL) | arrays), card=json.dumps(made, sort_keys=True))
+
+
+def _arrays(model: PoseModel) -> dict[str, Any]:
+    fields = {f.name: getattr(model, f.name) for f in dataclasses.fields(model) if f.name != "card"}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / ARRAYS / checkpoint.SUMS).read_bytes()).hexdigest()
+
+
+def _own_digest(card: dict[str, Any]) -> str:
+    content = {name: value for name, value in card.items() if name != "card_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    try:
+        card = json.loads((folder / CARD).read_text())
+        recorded, version, whole = card["sha256"], card["format"], card["card_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "there is no pose model here", got=f"{folder / CARD}: {error!r}", expected="a folder that save wrote"
+        ) from error
+    if version != FORMAT:
+        raise InputError("a pose model of another format", got=version, expected=FORMAT, mend="precompute it again")
+    sums = folder / ARRAYS / checkpoint.SUMS
+    for what, found, expected in (
+        ("card", _own_digest(card), whole),
+        ("arrays", _digest(folder) if sums.is_file() else "missing", recorded),
+    ):
+        if found != expected:
+            raise InputError(
+                f"the {what} of this pose model were changed after it was saved",
+                got=f"{folder}: {found}",
+                expected=f"the SHA-256 {expected}",
+                mend="copy it again, or precompute it again",
+            )
+    return card

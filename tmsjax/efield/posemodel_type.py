@@ -1,0 +1,151 @@
+"""The field of any coil at any pose in one region of a head, as a small linear map: milliseconds, differentiable.
+
+The field in a region is linear in the coil's dipoles, and smooth in where they are. So a few modes Q (p, 3, k) span it,
+and by reciprocity the amplitude of a mode is what the coil's dipoles see of the magnetic field of a current pattern in
+the head (Heller & van Hulsteyn 1992; Stenroos & Koponen 2019). Outside the head that field is the gradient of a
+potential, here of s point sources inside the scalp with weights W (s, k):
+
+E = Q W' b,   b_s = - sum_d m_d . (r_d - y_s) / |r_d - y_s|^3   (dipoles m_d at r_d).
+
+Modes are those of white-noise dipoles round the whole head (``posemodel.precompute``), so a model serves any coil.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float
+
+from tmsjax.coil import Coil, CoilPose
+from tmsjax.coil.primary import place
+from tmsjax.core.errors import InputError
+from tmsjax.core.pytree import pytree
+from tmsjax.core.transforms import check_rigid
+from tmsjax.efield.interpolate import scalar_trilinear
+from tmsjax.efield.solve import rate
+from tmsjax.efield.types import EField
+
+
+@pytree("card")
+class PoseModel:
+    """A region's modes and what a coil's dipoles put into each.
+
+    Attributes:
+        basis: (p, 3, k) V/m, the modes at the points: orthonormal in float64, kept in float32.
+        weights: (s, k) of the sources in each mode.
+        sources_mm: (s, 3) RAS+ mm, inside the scalp.
+        points_mm: (p, 3) RAS+ mm, where the model gives the field.
+        distance: (a, b, c) mm from the scalp, positive outside, on a grid; distance_affine: (4, 4) of that grid.
+        clearance_mm: () how near to the scalp a dipole may come.
+        voxels: (p,) int32 flat index of the points in ``mask``, or None where the points are no voxels of a region.
+        mask: (i, j, k) bool, the region's voxels. affine: (4, 4) of the region's grid. Both None without ``voxels``.
+        card: JSON: how the model was made and its certificate (static).
+    """
+
+    basis: Any
+    weights: Any
+    sources_mm: Any
+    points_mm: Any
+    distance: Any
+    distance_affine: Any
+    clearance_mm: Any
+    voxels: Any
+    mask: Any
+    affine: Any
+    card: str = "{}"
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """Errors against direct solves at poses and coils that the model was not made from.
+
+        ``worst_l2`` and ``worst_peak`` over the ``poses`` (one entry each: coil, matrix, errors), see
+        ``posemodel.certify``. Empty for a model that was never certified.
+        """
+        return json.loads(self.card).get("certificate", {})
+
+    def __call__(
+        self, coil: Coil, pose: CoilPose, didt: float | Float[Array, ""] = 1.0, outside: str = "raise"
+    ) -> Float[Array, "p 3"]:
+        """E (p, 3) in V/m for ``didt`` (A/us) at ``points_mm``; differentiable, ``jax.vmap`` maps it over poses.
+
+        Where ``covers`` is False: "raise" an InputError, or "nan" (always NaN under tracing).
+        """
+        if outside not in ("raise", "nan"):
+            raise InputError("unknown treatment of poses outside", got=outside, expected='"raise" or "nan"')
+        if not isinstance(pose.rotation, Tracer) and not isinstance(pose.centre, Tracer):
+            check_rigid(pose.matrix, "coil pose matrix")
+        e, covered = _evaluate(self, coil, pose, rate(didt))
+        if outside == "raise" and not isinstance(covered, Tracer) and not bool(covered):
+            lowest = float(jnp.min(_distances(self, place(coil, pose)[0])))
+            raise InputError(
+                "the pose is outside the model's domain",
+                got=f"a dipole of {coil.name} {lowest:.1f} mm from the scalp",
+                expected=f"all of them at least {float(self.clearance_mm):.1f} mm outside",
+                mend="move the coil out along its own -z axis, or precompute a model with a smaller clearance_mm",
+            )
+        return e
+
+    def covers(self, coil: Coil, pose: CoilPose) -> Bool[Array, ""]:
+        """Whether the model holds for this coil at this pose: all its dipoles are ``clearance_mm`` off the scalp."""
+        return _covers(self, place(coil, pose)[0])
+
+    def field(self, coil: Coil, pose: CoilPose, didt: float | Float[Array, ""] = 1.0, outside: str = "raise") -> EField:
+        """The field on the region's own voxel grid, for ``EField.at`` and everything that samples fields.
+
+        It has no field outside the region, and says so. ``residual`` is the largest one of the model's own solves.
+
+        Raises InputError as a call does, and for a model of points that are no voxels of a region.
+        """
+        if self.voxels is None:
+            raise InputError(
+                "this model has no grid",
+                got="a model of separate points",
+                expected="a model of a region",
+                mend="make it with tmsjax.efield.posemodel.precompute_region",
+            )
+        e = self(coil, pose, didt, outside)
+        values = jnp.zeros((self.mask.size, 3), e.dtype)
+        values = values.at[self.voxels].set(e, unique_indices=True, indices_are_sorted=True)
+        solved = json.loads(self.card)
+        return EField(
+            values.reshape(*self.mask.shape, 3),
+            self.mask,
+            self.affine,
+            jnp.asarray(solved["residual"], e.dtype),
+            jnp.asarray(0),
+            solved["tolerance"],
+            rate(didt),
+        )
+
+
+def amplitudes(model: PoseModel, coil: Coil, pose: CoilPose) -> Float[Array, " k"]:
+    """What a coil puts into each mode, V/m per A/us: the field is ``basis @ amplitudes``."""
+    positions, moments = place(coil, pose)
+    away = [positions[:, None, n] - model.sources_mm[None, :, n] for n in range(3)]
+    square = away[0] ** 2 + away[1] ** 2 + away[2] ** 2
+    along = moments[:, None, 0] * away[0] + moments[:, None, 1] * away[1] + moments[:, None, 2] * away[2]
+    seen = -jnp.sum(along * jax.lax.rsqrt(square) ** 3, axis=0)
+    return jnp.dot(seen, model.weights, precision="highest")
+
+
+@jax.jit
+def _evaluate(model: PoseModel, coil: Coil, pose: CoilPose, didt: Array) -> tuple[Array, Array]:
+    covered = _covers(model, place(coil, pose)[0])
+    c = amplitudes(model, coil, pose) * jnp.where(covered, didt, jnp.nan)
+    return jnp.dot(model.basis, c, precision="highest"), covered
+
+
+def _distances(model: PoseModel, positions: Float[Array, "d 3"]) -> Float[Array, " d"]:
+    """Distance (d,) mm from the scalp; at most that of the map's border for dipoles beyond it."""
+    voxel = (positions - model.distance_affine[:3, 3]) / jnp.diag(model.distance_affine)[:3]
+    return scalar_trilinear(model.distance, voxel)
+
+
+@jax.jit
+def _covers(model: PoseModel, positions: Array) -> Array:
+    nearest = jnp.min(_distances(model, jax.lax.stop_gradient(positions)))
+    return (nearest >= model.clearance_mm) & jnp.isfinite(positions).all()
