@@ -2,7 +2,10 @@
 
 import lazy_loader
 
+from tmsjax.efield.fem import MeshSystem, mesh_system, solve_mesh
 from tmsjax.efield.medium import conductivity
+from tmsjax.efield.mesh_field import MeshField
+from tmsjax.efield.one_sided import within_tissue
 from tmsjax.efield.solve import solve, solve_conductivity
 from tmsjax.efield.sphere import sphere_efield
 from tmsjax.efield.system import System, discretise, induce
@@ -13,11 +16,16 @@ __getattr__, _, _ = lazy_loader.attach(__name__, submodules=["posemodel"])
 
 __all__ = [
     "EField",
+    "MeshField",
+    "MeshSystem",
     "System",
     "conductivity",
     "discretise",
     "induce",
+    "mesh_system",
     "solve",
     "solve_conductivity",
+    "solve_mesh",
     "sphere_efield",
+    "within_tissue",
 ]

@@ -104,7 +104,7 @@ def _level(indicator: np.ndarray, edge: np.ndarray, thin: np.ndarray) -> np.ndar
         wide = _smooth(indicator, s, 2.0 + np.sqrt(2.0))
         folded = thin | (edge & (np.abs(probe) < 0.9) & (np.abs(wide - probe) > AGREE_VOXELS))
         folded = ndimage.maximum_filter(folded, 2 * round(0.75 * s) + 1)
-        np.copyto(level, wide, where=~folded)
+        np.copyto(level, wide, where=np.logical_not(folded))
     return level
 
 
