@@ -1,6 +1,7 @@
 """Coils as magnetic dipoles, their primary field, and their poses on a head."""
 
-from tmsjax.coil.clearance import check_outside
+from tmsjax.coil.chart import ChartCoordinates, ScalpChart, scalp_chart
+from tmsjax.coil.clearance import check_outside, clearance, face_points
 from tmsjax.coil.library import BUNDLED, from_dipoles
 from tmsjax.coil.load import load, save
 from tmsjax.coil.neuronav import NamedPose, load_poses, save_poses
@@ -12,11 +13,15 @@ from tmsjax.coil.wires import from_wires
 
 __all__ = [
     "BUNDLED",
+    "ChartCoordinates",
     "Coil",
     "CoilPose",
     "Fit",
     "NamedPose",
+    "ScalpChart",
     "check_outside",
+    "clearance",
+    "face_points",
     "from_dipoles",
     "from_wires",
     "load",
@@ -26,4 +31,5 @@ __all__ = [
     "reduce",
     "save",
     "save_poses",
+    "scalp_chart",
 ]

@@ -1,15 +1,17 @@
-"""No part of a coil may be in the head."""
+"""No part of a coil may be in the head: a check, and a distance to hold it by."""
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 from scipy.spatial import ConvexHull, KDTree, QhullError
 
 from tmsjax.coil.types import Coil, CoilPose
 from tmsjax.core.errors import InputError
 from tmsjax.core.transforms import apply_affine
-from tmsjax.head import HeadModel
+from tmsjax.head import HeadModel, ScalpDistance
 
 FACE_SPACING_MM = 4.0
 """Spacing of the points that fill the casing's face."""
@@ -65,6 +67,27 @@ def parts_in_tissue(
     back = np.array([0.0, 0.0, float(head.voxel_mm.max()) / 2])
     points = np.concatenate([coil_points(coil, pose), apply_affine(pose.matrix, face - back)])
     return points[in_tissue(head, points)]
+
+
+def clearance(
+    distance: ScalpDistance, face: Float[np.ndarray, "f 3"], pose: CoilPose, *, softness_mm: float = 0.0
+) -> Float[Array, ""]:
+    """Signed distance in mm between the scalp of the whole head and the casing's face: negative inside, differentiable.
+
+    The least distance of the face's points; with ``softness_mm`` their smooth minimum
+    -s log sum exp(-d / s), which is below it by s log f at most. ``jax.vmap`` over poses.
+
+    Args:
+        distance: ``head.scalp_distance(head)``.
+        face: (f, 3) mm of the casing in the coil's frame: ``face_points(coil)``.
+        pose: where the coil is.
+        softness_mm: 0 for the plain minimum, whose gradient is that of the nearest point alone.
+    """
+    world = jnp.asarray(face, jnp.float32) @ pose.rotation.T + pose.centre
+    each = distance.at(world)
+    if softness_mm == 0:
+        return jnp.min(each)
+    return -softness_mm * jax.nn.logsumexp(-each / softness_mm)
 
 
 def check_outside(head: HeadModel, coil: Coil, pose: CoilPose) -> None:

@@ -11,8 +11,9 @@ from tmsjax.coil.load import load
 from tmsjax.coil.types import Coil, CoilPose
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
-from tmsjax.core.transforms import apply_affine, check_finite
+from tmsjax.core.transforms import apply_affine
 from tmsjax.head import HeadModel, Surface, scalp_surface, signed_distance, vertex_normals
+from tmsjax.head import target as find_target
 
 NORMAL_RADIUS_MM = 10.0
 """The scalp's normal is the mean over this radius: a coil is held against a patch, not a point."""
@@ -32,7 +33,7 @@ CUT_MM = 3.0
 
 def pose_on_scalp(
     head: HeadModel,
-    target_mm: ArrayLike,
+    target_mm: str | ArrayLike,
     handle_deg: float = 45.0,
     gap_mm: float = 2.0,
     *,
@@ -50,24 +51,25 @@ def pose_on_scalp(
 
     Args:
         head: the head.
-        target_mm: (3,) RAS+ mm, in the head or on its scalp; at most ``MAX_OUTSIDE_MM`` outside.
+        target_mm: (3,) RAS+ mm, in the head or on its scalp, at most ``MAX_OUTSIDE_MM`` outside; or the name of a
+            landmark or of a 10-10 electrode (``head.target``).
         handle_deg: angle of the handle from the midline, in degrees.
         gap_mm: distance from the scalp in mm, at least 0.
         coil: whose windings must clear the head; the MC-B70 if not given.
         scalp: ``scalp_surface(head)``, if you have it already.
 
     Raises:
-        InputError: the target is not three finite numbers, lies far outside the head or nearest to where the label map
-            cuts the head off (the neck); the gap is negative; the midline's direction is undefined (scalp facing
-            straight forwards or backwards); or no lift clears the head ("coil inside the head").
+        InputError: the target is an unknown name or not three finite numbers, lies far outside the head or nearest to
+            where the label map cuts the head off (the neck); the gap is negative; the midline's direction is undefined
+            (scalp facing straight forwards or backwards); or no lift clears the head ("coil inside the head").
     """
-    target = check_finite(target_mm, (3,), "target")
     if not (np.isfinite(gap_mm) and gap_mm >= 0):
         raise InputError("gap between coil and scalp", got=gap_mm, expected="mm, 0 or more")
     if not np.isfinite(handle_deg):
         raise InputError("angle of the handle", got=handle_deg, expected="degrees")
     coil = load("MagVenture_MC_B70") if coil is None else coil
     scalp = scalp_surface(head) if scalp is None else scalp
+    target = find_target(head, target_mm, scalp=scalp)
     point, normal = nearest_scalp_point(scalp, target, cut_vertices(head, scalp))
     rotation = tangential_frame(normal, handle_deg, side=-1.0 if point[0] < 0 else 1.0)
 

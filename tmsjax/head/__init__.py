@@ -1,7 +1,9 @@
 """Heads: tissue labels or tetrahedra, conductivities, cortical surfaces, landmarks, the scalp."""
 
 from tmsjax.head.conductivity import fractions
-from tmsjax.head.landmarks import LANDMARKS, landmark
+from tmsjax.head.distance import ScalpDistance, scalp_distance
+from tmsjax.head.electrodes import ELECTRODES, FIDUCIALS, electrode, electrodes
+from tmsjax.head.landmarks import LANDMARKS, from_mni, landmark, target
 from tmsjax.head.load import load
 from tmsjax.head.locate import grid_conductivity, locate, rasterise
 from tmsjax.head.mesh import SIMNIBS_CONDUCTIVITY, SIMNIBS_TAGS, HeadMesh, load_mesh, mesh_from_arrays
@@ -16,6 +18,8 @@ from tmsjax.head.scalp import scalp_surface, signed_distance, vertex_normals
 from tmsjax.head.surfaces import load_surfaces
 
 __all__ = [
+    "ELECTRODES",
+    "FIDUCIALS",
     "LANDMARKS",
     "PAPER_CONDUCTIVITY",
     "SIMNIBS_CONDUCTIVITY",
@@ -23,9 +27,13 @@ __all__ = [
     "TISSUES",
     "HeadMesh",
     "HeadModel",
+    "ScalpDistance",
     "Surface",
+    "electrode",
+    "electrodes",
     "fractions",
     "from_labels",
+    "from_mni",
     "grid_conductivity",
     "landmark",
     "load",
@@ -34,7 +42,9 @@ __all__ = [
     "locate",
     "mesh_from_arrays",
     "rasterise",
+    "scalp_distance",
     "scalp_surface",
     "signed_distance",
+    "target",
     "vertex_normals",
 ]

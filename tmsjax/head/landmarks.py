@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
-from tmsjax.core.transforms import apply_affine
-from tmsjax.head.model import GREY, HeadModel
+from tmsjax.core.transforms import apply_affine, check_finite
+from tmsjax.head.electrodes import ELECTRODES, OLD_NAMES, electrode
+from tmsjax.head.model import GREY, HeadModel, Surface
 
 Point = tuple[float, float, float]
 
@@ -61,14 +63,18 @@ def carry(head: HeadModel, name: str) -> Float[np.ndarray, 3]:
     known = LANDMARKS | {key: tuple(np.asarray(value)) for key, value in head.landmarks.items()}
     if name not in known:
         raise InputError("unknown landmark", got=repr(name), expected=", ".join(sorted(known)))
+    return _carried(head, np.asarray(known[name], np.float64), repr(name))
+
+
+def _carried(head: HeadModel, mni_mm: np.ndarray, what: str) -> Float[np.ndarray, 3]:
     if head.mni_to_head is None:
         raise InputError(
-            f"head {head.name!r} is not registered to MNI152, so {name!r} has no place in it",
+            f"head {head.name!r} is not registered to MNI152, so {what} has no place in it",
             got="mni_to_head=None",
             expected="a 4x4 affine, MNI152 mm -> head RAS+ mm",
             mend="head.load(..., mni_to_head=MATRIX or FILE), from_labels(..., mni_to_head=MATRIX), or a target in mm",
         )
-    return apply_affine(np.asarray(head.mni_to_head), np.asarray(known[name], np.float64))
+    return apply_affine(np.asarray(head.mni_to_head), mni_mm)
 
 
 def nearest_grey(head: HeadModel, point_mm: Float[np.ndarray, 3]) -> Float[np.ndarray, 3]:
@@ -80,3 +86,37 @@ def nearest_grey(head: HeadModel, point_mm: Float[np.ndarray, 3]) -> Float[np.nd
         raise InputError("the head has no grey matter", got=f"head {head.name!r}", expected="voxels of label 2")
     centres = apply_affine(np.asarray(head.affine), found)
     return centres[np.argmin(((centres - np.asarray(point_mm)) ** 2).sum(1))].astype(np.float64)
+
+
+def from_mni(head: HeadModel, mni_mm: ArrayLike) -> Float[np.ndarray, 3]:
+    """Place (3,) in head RAS+ mm of a point (3,) in MNI152 mm, by the head's registration alone.
+
+    Raises InputError unless the point is three finite numbers and the head is registered.
+    """
+    return _carried(head, check_finite(mni_mm, (3,), "point in MNI152 mm"), "a point in MNI152 mm")
+
+
+def target(head: HeadModel, what: str | ArrayLike, *, scalp: Surface | None = None) -> Float[np.ndarray, 3]:
+    """Place (3,) in head RAS+ mm of a target, however it is given.
+
+    Args:
+        head: the head.
+        what: (3,) head RAS+ mm, as it is (``from_mni`` for MNI152 mm); the name of a landmark (``LANDMARKS`` or the
+            head's own), moved to grey matter; or of an electrode of the 10-10 system, on the scalp.
+        scalp: ``scalp_surface(head)``, if you have it already; electrodes are found on it.
+
+    Raises:
+        InputError: an unknown name, not three finite numbers, or what ``landmark`` and ``electrode`` refuse.
+    """
+    if not isinstance(what, str):
+        return check_finite(what, (3,), "target")
+    if what in LANDMARKS or what in head.landmarks:
+        return landmark(head, what)
+    if what in ELECTRODES or what in OLD_NAMES:
+        return electrode(head, what, scalp=scalp)
+    raise InputError(
+        "unknown target",
+        got=repr(what),
+        expected=f"head mm (x, y, z), a landmark ({', '.join(sorted(set(LANDMARKS) | set(head.landmarks)))}) "
+        "or a 10-10 electrode such as C3",
+    )

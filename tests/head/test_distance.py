@@ -1,0 +1,65 @@
+"""The smooth distance from the scalp: on a sphere, on S1 against the triangles, and its derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from spheres import layered_sphere
+
+from tmsjax import head as heads
+from tmsjax.core.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def ball():
+    head = heads.from_labels(*layered_sphere(2.0, {2: 60.0}, shift=(0.4, 0.7, 0.2)))
+    return head, heads.scalp_distance(head)
+
+
+def test_of_a_sphere(ball):
+    rng = np.random.default_rng(0)
+    out = rng.normal(size=(500, 3))
+    points = out / np.linalg.norm(out, axis=1, keepdims=True) * rng.uniform(50, 85, (500, 1))
+    found = ball[1].at(points)
+    np.testing.assert_allclose(found, np.linalg.norm(points, axis=1) - 60, atol=0.8)  # voxel steps of 2 mm
+    slope = jax.vmap(jax.grad(ball[1].at))(jnp.asarray(points, jnp.float32))
+    away = points / np.linalg.norm(points, axis=1, keepdims=True)
+    assert np.median((np.asarray(slope) * away).sum(1)) == pytest.approx(1.0, abs=0.02)
+    assert np.linalg.norm(slope - away, axis=1).max() < 0.35
+
+
+def test_beyond_the_grid_it_goes_on_growing(ball):
+    x = jnp.linspace(80.0, 200.0, 25)
+    line = jnp.stack([x, 0 * x, 0 * x], 1)
+    np.testing.assert_allclose(ball[1].at(line), x - 60, atol=1.0)
+    assert np.isfinite(jax.grad(lambda p: ball[1].at(p).sum())(line)).all()
+
+
+def test_twice_differentiable(ball):
+    """Steps of the second derivative along a line that crosses knots: bounded by the third times the step."""
+
+    def along(t):
+        return ball[1].at(jnp.array([0.31, 0.87, 0.38]) * t)
+
+    t = jnp.linspace(60.0, 72.0, 481)
+    second = np.asarray(jax.vmap(jax.grad(jax.grad(along)))(t))
+    assert np.abs(np.diff(second)).max() < 0.1 * np.ptp(second)
+
+
+def test_against_triangles_on_s1():
+    s1 = heads.load("S1")
+    scalp = heads.scalp_surface(s1)
+    smooth = heads.scalp_distance(s1, scalp=scalp)
+    vertices, normals = np.asarray(scalp.vertices), heads.vertex_normals(scalp)
+    rng = np.random.default_rng(1)
+    which = rng.integers(0, len(vertices), 1000)
+    points = vertices[which] + normals[which] * rng.uniform(-3, 15, (1000, 1))
+    off = np.abs(np.asarray(smooth.at(points)) - heads.signed_distance(scalp, points))
+    assert np.sqrt((off**2).mean()) < 0.08
+    assert np.percentile(off, 99) < 0.3
+
+
+def test_an_empty_scalp(ball):
+    empty = heads.Surface(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    with pytest.raises(InputError, match="no scalp"):
+        heads.scalp_distance(ball[0], scalp=empty)
