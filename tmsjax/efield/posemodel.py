@@ -62,6 +62,7 @@ def precompute(
 
     Raises:
         InputError: points outside the tissue, a rank or clearance that no model can have, too few held-out poses.
+        ConvergenceError: a solve that did not come down to the tolerance.
     """
     model = train(head, points_mm, rank, clearance_mm, tolerance, coarsen, partial_volume, seed, progress, work)
     return certify(model, head, held_out, seed=seed + 1, progress=progress) if held_out else model

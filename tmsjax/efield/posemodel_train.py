@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from tmsjax import __version__
 from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import ConvergenceError, InputError
 from tmsjax.efield.interpolate import nearest, trilinear
 from tmsjax.efield.medium import conductivity
 from tmsjax.efield.posemodel_fit import harmonic_weights, magnetic_field, noise_fields, source_fields
@@ -80,7 +80,7 @@ def train(
 ) -> PoseModel:
     """A model of separate points without a certificate; see ``posemodel.precompute``."""
     report = progress or (lambda *_: None)
-    sigma, mask, affine = conductivity(head, partial_volume=partial_volume, coarsen=coarsen)
+    sigma, mask, affine = conductivity(head, partial_volume=partial_volume, coarsen=coarsen, octants=True)
     system = discretise(sigma, mask, affine)
     points = np.asarray(points_mm, float)
     clearance_mm = check_request(rank, clearance_mm, points, system)
@@ -95,6 +95,12 @@ def train(
         key = jax.random.fold_in(jax.random.key(seed), start)
         noise = noise_fields(dipoles, apart, system.points_mm, key, count)
         solved = [_respond(system, primary, at, tolerance) for primary in noise]
+        worst = max(float(residual) for _, residual in solved)
+        if not worst <= tolerance:
+            raise ConvergenceError(
+                f"a solve for the pose model did not converge: residual {worst:.1e} above {tolerance:.1e}\n"
+                "  mend:     check the conductivities (S/m), or ask for a larger tolerance"
+            )
         return {
             "response": np.stack([np.asarray(response).ravel() for response, _ in solved]),
             "residual": np.stack([np.asarray(residual) for _, residual in solved]),
