@@ -1,9 +1,12 @@
 """Compartments: ours against NEURON's for the bundled cells, and against the published cells."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tmsjax import cells
+from tmsjax.cells.main_axon import main_axon_terminal
 from tmsjax.cells.mechanism_library import MECHANISMS
 
 CLONES = [f"{kind}_{k}" for kind in ("L23_PC_cADpyr229", "L4_LBC_cACint209", "L5_TTPC2_cADpyr232") for k in range(1, 6)]
@@ -13,7 +16,8 @@ FIRST = [(c, v) for c, v in VARIANTS if c.endswith("_1")]
 
 @pytest.mark.parametrize("axon", ["intact", "disabled"])
 def test_neuron_sees_the_same_compartments(bundled, axon):
-    cell = cells.load(bundled.name, axon=axon)
+    terminal = main_axon_terminal(bundled.sections)
+    cell = bundled if axon == "intact" else dataclasses.replace(bundled, disabled=terminal)
     cable, built = cells.cable_model(cell), cells.build_neuron(cell)
     names = [sec.name() for sec in cells.load_neuron().allsec()]
     assert names == list(cable.section_names) == [sec.name() for sec in built.sections]

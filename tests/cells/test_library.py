@@ -84,7 +84,7 @@ def test_the_readmes_thresholds_are_those_of_the_reference():
 
 
 def test_disabling_touches_only_the_last_segment_of_the_main_axon():
-    intact, disabled = (cells.load("open/L5_PC_1", axon=axon) for axon in ("intact", "disabled"))
+    intact, disabled = (cells.load("open/L5_PC_4", axon=axon) for axon in ("intact", "disabled"))
     assert (intact.axon, disabled.axon) == ("intact", "disabled")
     a, b = cells.cable_model(intact), cells.cable_model(disabled)
     (row,) = np.flatnonzero(a.diam_um != b.diam_um)
