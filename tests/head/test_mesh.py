@@ -111,6 +111,15 @@ def test_partial_volumes_of_a_mesh_add_up(ball):
     inner = np.linalg.norm(np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3], axis=1) < 15
     np.testing.assert_allclose(sigma[mask][inner], ball.conductivity[1], rtol=1e-6)
     assert (sigma[:2] == 0).all()  # air
+    eighths, same = heads.grid_conductivity(ball, affine, shape, octants=True)
+    np.testing.assert_allclose(eighths.mean(axis=-1), sigma, atol=1e-6)
+    np.testing.assert_array_equal(same, mask)
+    finer = affine.copy()
+    finer[:3, :3] /= 2
+    finer[:3, 3] -= 0.5
+    halves, _ = heads.grid_conductivity(ball, finer, tuple(2 * n for n in shape), subsamples=2)
+    for number, (i, j, k) in enumerate(np.ndindex(2, 2, 2)):
+        np.testing.assert_allclose(eighths[..., number], halves[i::2, j::2, k::2], atol=1e-6)
 
 
 def write(path, mesh, **changes):

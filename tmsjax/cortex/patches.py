@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tmsjax.cortex.place import Population
-from tmsjax.efield import EField
+from tmsjax.efield import EField, MeshField
 
 
 def sampling_grid(side_mm: float, z_shift_mm: float = 0.0, n: int = 9) -> Float[Array, "n n n 3"]:
@@ -22,7 +22,7 @@ def sampling_grid(side_mm: float, z_shift_mm: float = 0.0, n: int = 9) -> Float[
 
 
 def to_cell_frame(
-    field: EField, position: Float[Array, 3], rotation: Float[Array, "3 3"], offsets: Float[Array, "... 3"]
+    field: EField | MeshField, position: Float[Array, 3], rotation: Float[Array, "3 3"], offsets: Float[Array, "... 3"]
 ) -> Float[Array, "... 3"]:
     """Field at ``offsets`` (mm, cell frame) of one neuron, in V/m per A/us along the cell's own axes."""
     world = position + offsets.reshape(-1, 3) @ rotation.T
@@ -30,7 +30,7 @@ def to_cell_frame(
 
 
 def patches(
-    field: EField, population: Population, side_mm: float, z_shift_mm: float = 0.0, n: int = 9
+    field: EField | MeshField, population: Population, side_mm: float, z_shift_mm: float = 0.0, n: int = 9
 ) -> Float[Array, "p n n n 3"]:
     """The field's samples round every neuron, V/m per A/us, in each cell's frame with axes x, y, z.
 
@@ -43,7 +43,7 @@ def patches(
 
 
 def compartment_fields(
-    field: EField, population: Population, xyz_um: Float[np.ndarray, "c 3"]
+    field: EField | MeshField, population: Population, xyz_um: Float[np.ndarray, "c 3"]
 ) -> Float[np.ndarray, "p c 3"]:
     """The field at every compartment of every neuron, V/m per A/us in each cell's frame: what a simulation needs.
 

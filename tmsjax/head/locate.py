@@ -127,18 +127,22 @@ def grid_conductivity(
     shape: tuple[int, int, int],
     *,
     subsamples: int = 4,
+    octants: bool = False,
     conductivity: Float[np.ndarray, " t"] | None = None,
-) -> tuple[Float[np.ndarray, "i j k"], Shaped[np.ndarray, "i j k"]]:
-    """Conductivity (i, j, k) S/m and tissue mask of a grid, for ``tmsjax.efield.solve_conductivity``.
+) -> tuple[Float[np.ndarray, "i j k *o"], Shaped[np.ndarray, "i j k"]]:
+    """Conductivity in S/m and tissue mask (i, j, k) of a grid, for ``tmsjax.efield.solve_conductivity``.
 
-    The mean over ``subsamples``^3 points of each voxel, air counting as 0: partial volumes as exact as the mesh is,
-    where those from labels are recovered. ``mask`` is True where a voxel's centre is in the mesh (for even
-    ``subsamples``: where half of its points are). ``conductivity`` (t,) S/m a tetrahedron; the mesh's if left out.
+    The mean over ``subsamples``^3 points of each voxel (i, j, k), or with ``octants`` of each octant (i, j, k, 8), air
+    counting as 0: partial volumes as exact as the mesh is, where those from labels are recovered. ``mask`` is True
+    where at least half of a voxel's points are in the mesh. ``conductivity`` (t,) S/m of each tetrahedron; the mesh's
+    own if left out.
     """
+    if subsamples < 1 or (octants and subsamples % 2):
+        raise InputError("subsamples", got=subsamples, expected="1 or more, an even number for octants")
     values = element_conductivity(mesh) if conductivity is None else conductivity
     table = np.append(values, 0.0).astype(np.float32)  # the last for points outside, whose index is -1
     n = subsamples
-    sigma, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
+    sigma, mask = np.zeros((*shape, 8) if octants else shape, np.float32), np.zeros(shape, bool)
     layers = max(1, 30_000_000 // (n**3 * shape[1] * shape[2]))
     for start in range(0, shape[0], layers):
         count = min(layers, shape[0] - start)
@@ -147,7 +151,12 @@ def grid_conductivity(
         fine[:3, 3] += affine[:3, :3] @ (np.array([start, 0, 0]) + (1 / n - 1) / 2)
         index = rasterise(mesh, fine, (count * n, shape[1] * n, shape[2] * n))
         blocks = index.reshape(count, n, shape[1], n, shape[2], n)
-        sigma[start : start + count] = table[blocks].mean(axis=(1, 3, 5))
+        if octants:
+            eighths = table[index].reshape(count, 2, n // 2, shape[1], 2, n // 2, shape[2], 2, n // 2)
+            eighths = eighths.mean(axis=(2, 5, 8)).transpose(0, 2, 4, 1, 3, 5)
+            sigma[start : start + count] = eighths.reshape(count, shape[1], shape[2], 8)
+        else:
+            sigma[start : start + count] = table[blocks].mean(axis=(1, 3, 5))
         mask[start : start + count] = (blocks >= 0).mean(axis=(1, 3, 5)) >= 0.5
     return sigma, mask
 
@@ -173,7 +182,8 @@ def _cut(corners: np.ndarray, which: np.ndarray, i, j, lowest, highest) -> tuple
         start = np.where(slope[:, 2] > 0, np.maximum(start, np.ceil(crossing)), start)
         stop = np.where(slope[:, 2] < 0, np.minimum(stop, np.floor(crossing)), stop)
         stop = np.where((slope[:, 2] == 0) & (at_zero < 0), start - 1, stop)
-    return start.astype(np.int64), stop.astype(np.int64)
+    # Planes almost along the row cross it anywhere, even at infinity.
+    return np.minimum(start, highest + 1).astype(np.int64), np.maximum(stop, lowest - 1).astype(np.int64)
 
 
 def _bins(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:

@@ -71,6 +71,14 @@ class HeadMesh:
         return np.add.reduce([self.nodes[self.tetrahedra[:, corner]] for corner in range(4)]) / 4
 
     @cached_property
+    def tissue_nodes(self) -> tuple[Int[np.ndarray, " r"], Int[np.ndarray, "t 4"]]:
+        """The pairs of a node and a tissue that it touches: node of each (r,), and the pair at each corner (t, 4)."""
+        tags, which = np.unique(self.tags, return_inverse=True)
+        key = self.tetrahedra.astype(np.int64) * len(tags) + which[:, None]
+        pairs, corners = np.unique(key, return_inverse=True)
+        return pairs // len(tags), corners.reshape(key.shape).astype(np.int32)
+
+    @cached_property
     def outer(self) -> Int[np.ndarray, "f 3"]:
         """Triangles (f, 3) that only one tetrahedron has: the surface of the conductor, outward counter-clockwise."""
         faces = self.tetrahedra[:, [[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]]].reshape(-1, 3)

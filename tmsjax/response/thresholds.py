@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from tmsjax.core.errors import InputError
 from tmsjax.core.thresholds import Thresholds
 from tmsjax.cortex import Population, patches
-from tmsjax.efield import EField
+from tmsjax.efield import EField, MeshField
 from tmsjax.surrogate import Surrogate
 
 OUTSIDE, NO_FIELD, UNDRIVEN = 10, 11, 12
@@ -31,7 +31,7 @@ CHUNK = 4096
 
 def thresholds(
     model: Surrogate,
-    field: EField,
+    field: EField | MeshField,
     population: Population,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] | None = None,
@@ -99,7 +99,7 @@ def thresholds(
 
 @partial(jax.jit, static_argnames=("side_mm", "z_shift_mm", "n"))
 def _samples(
-    field: EField, population: Population, side_mm: float, z_shift_mm: float, n: int
+    field: EField | MeshField, population: Population, side_mm: float, z_shift_mm: float, n: int
 ) -> tuple[Float[Array, "p n n n 3"], Float[Array, " p"]]:
     """Patches in the cell frame and |E| at the grid's centre, V/m per A/us."""
     samples = patches(field, population, side_mm, z_shift_mm, n)
