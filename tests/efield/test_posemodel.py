@@ -153,6 +153,18 @@ def test_a_region_gives_a_field_that_can_be_sampled(sphere, model, case):
     assert float(slope @ step) == pytest.approx(float(strength(step) - strength(-step)) / 2, rel=1e-2)
 
 
+def test_resampled_it_gives_the_field_at_points_of_the_region(model, case):
+    points = CENTRE + np.random.default_rng(4).uniform(-5, 5, (20, 3))
+    fewer = model.resampled(points)
+    assert relative(fewer(*case), model.field(*case).at(points)) < 1e-5
+    assert fewer.certificate == {}
+    assert model.inside([CENTRE, -CENTRE]).tolist() == [True, False]
+    with pytest.raises(InputError, match="outside the model's region"):
+        model.resampled([[0.0, 0, -30]])
+    with pytest.raises(InputError, match="no grid"):
+        fewer.resampled(points)
+
+
 def test_a_coil_too_near_is_refused_and_flagged_under_tracing(model, case):
     coil, _ = case
     near = pose_at(CENTRE, 0.0, 60.5)

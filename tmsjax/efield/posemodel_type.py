@@ -12,6 +12,7 @@ Modes are those of white-noise dipoles round the whole head (``posemodel.precomp
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -22,10 +23,12 @@ from jaxtyping import Array, Bool, Float
 
 from tmsjax.coil import Coil, CoilPose
 from tmsjax.coil.primary import place
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import check_rigid
-from tmsjax.efield.interpolate import scalar_trilinear
+from tmsjax.efield.interpolate import nearest, scalar_trilinear, trilinear
+from tmsjax.efield.sample import to_voxels
 from tmsjax.efield.solve import rate
 from tmsjax.efield.types import EField
 
@@ -100,26 +103,72 @@ class PoseModel:
 
         Raises InputError as a call does, and for a model of points that are no voxels of a region.
         """
-        if self.voxels is None:
-            raise InputError(
-                "this model has no grid",
-                got="a model of separate points",
-                expected="a model of a region",
-                mend="make it with tmsjax.efield.posemodel.precompute_region",
-            )
-        e = self(coil, pose, didt, outside)
-        values = jnp.zeros((self.mask.size, 3), e.dtype)
-        values = values.at[self.voxels].set(e, unique_indices=True, indices_are_sorted=True)
+        _check_grid(self)
+        values = _on_grid(self, self(coil, pose, didt, outside))
         solved = json.loads(self.card)
         return EField(
-            values.reshape(*self.mask.shape, 3),
+            values,
             self.mask,
             self.affine,
-            jnp.asarray(solved["residual"], e.dtype),
+            jnp.asarray(solved["residual"], values.dtype),
             jnp.asarray(0),
             solved["tolerance"],
             rate(didt),
         )
+
+    def inside(self, points_mm: ArrayLike) -> Bool[Array, " p"]:
+        """True where a point (p, 3) RAS+ mm lies in the region: its nearest voxel is one of the model's."""
+        _check_grid(self)
+        return nearest(self.mask, to_voxels(self.affine, jnp.asarray(points_mm, float)))
+
+    def resampled(self, points_mm: ArrayLike) -> PoseModel:
+        """A model of points (p, 3) RAS+ mm of this region: its ``field`` sampled there (trilinear), at less cost.
+
+        It has no certificate until ``posemodel.certify`` gives it one.
+
+        Raises InputError for a model that has no grid, and for points outside the region.
+        """
+        _check_grid(self)
+        points = jnp.asarray(points_mm, float)
+        voxel, inside = to_voxels(self.affine, points), self.inside(points)
+        if not bool(inside.all()):
+            raise InputError(
+                "points lie outside the model's region",
+                got=f"{int((~inside).sum())} of {len(inside)} points",
+                expected="points in the region's tissue",
+            )
+
+        def one(mode):
+            return trilinear(_on_grid(self, mode), self.mask, voxel)
+
+        basis = jnp.moveaxis(jax.lax.map(one, jnp.moveaxis(self.basis, 2, 0)), 0, 2)
+        made = {name: value for name, value in json.loads(self.card).items() if name != "certificate"}
+        return dataclasses.replace(
+            self,
+            basis=basis,
+            points_mm=points,
+            voxels=None,
+            mask=None,
+            affine=None,
+            card=json.dumps(made, sort_keys=True),
+        )
+
+
+def _check_grid(model: PoseModel) -> None:
+    if model.voxels is None:
+        raise InputError(
+            "this model has no grid",
+            got="a model of separate points",
+            expected="a model of a region",
+            mend="make it with tmsjax.efield.posemodel.precompute_region",
+        )
+
+
+def _on_grid(model: PoseModel, values: Float[Array, "p 3"]) -> Float[Array, "i j k 3"]:
+    """Values at the model's points on the region's grid, 0 elsewhere."""
+    grid = jnp.zeros((model.mask.size, 3), values.dtype)
+    grid = grid.at[model.voxels].set(values, unique_indices=True, indices_are_sorted=True)
+    return grid.reshape(*model.mask.shape, 3)
 
 
 def amplitudes(model: PoseModel, coil: Coil, pose: CoilPose) -> Float[Array, " k"]:
