@@ -59,3 +59,46 @@ def ball_radius(nodes, tetrahedra):
     """Radius of the ball of the same volume."""
     corners = nodes[tetrahedra]
     return (np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])).sum() / 6 / (4 / 3 * np.pi)) ** (1 / 3)
+
+
+def refine(nodes, tetrahedra, tags, triangles=None, triangle_tags=None):
+    """Every tetrahedron (and triangle) cut into eight (four) at the middles of its edges, tags kept.
+
+    Middles of edges between two nodes of one surface of a layered sphere (equally far from the origin, on a triangle
+    that is given) are pushed out onto it, so that the refined mesh comes nearer to the spheres.
+    """
+    pairs = np.array([(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)])
+    edges = np.sort(tetrahedra[:, pairs].reshape(-1, 2), axis=1).astype(np.int64)
+    unique, inverse = np.unique(edges[:, 0] * len(nodes) + edges[:, 1], return_inverse=True)
+    low, high = unique // len(nodes), unique % len(nodes)
+    middle = (nodes[low] + nodes[high]) / 2
+    if triangles is not None and len(triangles):
+        sides = np.sort(triangles[:, [[0, 1], [0, 2], [1, 2]]].reshape(-1, 2), axis=1).astype(np.int64)
+        at = np.searchsorted(unique, sides[:, 0] * len(nodes) + sides[:, 1])
+        on = np.unique(at)
+        radius = np.linalg.norm(nodes[low[on]], axis=1)
+        middle[on] *= (radius / np.linalg.norm(middle[on], axis=1))[:, None]
+        a, b, c = triangles.T
+        ab, ac, bc = (at.reshape(-1, 3) + len(nodes)).T
+        triangles = np.concatenate([np.stack(f, 1) for f in ((a, ab, ac), (ab, b, bc), (ac, bc, c), (ab, bc, ac))])
+        triangle_tags = np.tile(triangle_tags, 4)
+    a, b, c, d = tetrahedra.T
+    ab, ac, ad, bc, bd, cd = (inverse.reshape(-1, 6) + len(nodes)).T
+    corners = [(a, ab, ac, ad), (ab, b, bc, bd), (ac, bc, c, cd), (ad, bd, cd, d)]
+    nodes = np.concatenate([nodes, middle])
+    # The octahedron left in the middle is cut along its shortest diagonal.
+    rings = {(0, 5): (1, 2, 4, 3), (1, 4): (0, 2, 5, 3), (2, 3): (0, 1, 5, 4)}
+    mid = np.stack([ab, ac, ad, bc, bd, cd], axis=1)
+    lengths = np.stack([np.linalg.norm(nodes[mid[:, i]] - nodes[mid[:, j]], axis=1) for i, j in rings], axis=1)
+    shortest = lengths.argmin(axis=1)
+    inner = np.empty((4, len(tetrahedra), 4), np.int64)
+    for number, ((i, j), ring) in enumerate(rings.items()):
+        rows = shortest == number
+        for part in range(4):
+            p, q = ring[part], ring[(part + 1) % 4]
+            inner[part, rows] = mid[rows][:, [i, j, p, q]]
+    cut = np.concatenate([np.stack([np.stack(t, 1) for t in corners]), inner]).reshape(-1, 4)
+    corner = nodes[cut]
+    inverted = np.linalg.det(corner[:, 1:] - corner[:, :1]) < 0
+    cut[inverted] = cut[inverted][:, [0, 1, 3, 2]]
+    return nodes, cut.astype(np.int32), np.tile(tags, 8), triangles, triangle_tags

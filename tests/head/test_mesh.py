@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meshes import ball_radius, sphere_mesh
+from meshes import ball_radius, refine, sphere_mesh
 from scipy.spatial import Delaunay
 
 from tmsjax import head as heads
@@ -120,6 +120,22 @@ def test_partial_volumes_of_a_mesh_add_up(ball):
     halves, _ = heads.grid_conductivity(ball, finer, tuple(2 * n for n in shape), subsamples=2)
     for number, (i, j, k) in enumerate(np.ndindex(2, 2, 2)):
         np.testing.assert_allclose(eighths[..., number], halves[i::2, j::2, k::2], atol=1e-6)
+
+
+def test_a_refined_ball_fits_together_and_is_rounder(ball):
+    """The meshes of the benchmark: eight for one, faces shared by two, borders pushed out onto the spheres."""
+    inner = heads.mesh_from_arrays(ball.nodes, ball.tetrahedra[ball.tags == 1], ball.tags[ball.tags == 1])
+    triangles = np.concatenate([ball.outer, inner.outer])
+    nodes, tetrahedra, tags, finer, kinds = refine(
+        ball.nodes, ball.tetrahedra, ball.tags, triangles, np.repeat([1005, 1001], [len(ball.outer), len(inner.outer)])
+    )
+    fine = heads.mesh_from_arrays(nodes, tetrahedra, tags, triangles=finer, triangle_tags=kinds)
+    assert len(fine.tags) == 8 * len(ball.tags)
+    assert len(fine.outer) == 4 * len(ball.outer)  # no face inside is left single
+    sphere = 4 / 3 * np.pi * 40**3
+    missing = [sphere - volumes(mesh.nodes, mesh.tetrahedra).sum() for mesh in (ball, fine)]
+    assert 0 < missing[1] < missing[0] / 3
+    np.testing.assert_allclose(np.linalg.norm(nodes[finer[kinds == 1001]], axis=-1), 20)
 
 
 def write(path, mesh, **changes):
