@@ -11,6 +11,7 @@ from tmsjax import head as heads
 from tmsjax.coil import Coil, CoilPose, from_dipoles
 from tmsjax.core.errors import ConvergenceError, InputError
 from tmsjax.core.pytree import pytree
+from tmsjax.efield import medium
 from tmsjax.efield.solve import rate, solve_conductivity
 
 
@@ -106,6 +107,29 @@ def test_partial_volumes_are_what_makes_it_accurate(fine_head, fine, coil, pose)
     with_shares, without = (relative(np.asarray(f.values)[brain], exact) for f in (fine, binary))
     assert with_shares < 0.05
     assert 0.1 < without < 0.25
+
+
+def test_kinds_of_partial_volume(fine_head):
+    """Geometric means lie below arithmetic ones; both are the label's own where there is one tissue; air thins both."""
+    arithmetic, geometric, none = (
+        np.asarray(efield.conductivity(fine_head, partial_volume=kind)[0])
+        for kind in ("arithmetic", "geometric", "none")
+    )
+    assert (geometric <= arithmetic + 1e-6).all()
+    assert (geometric < 0.5 * arithmetic).any()
+    pure = np.abs(arithmetic - none) < 1e-6
+    assert 0.5 < pure.mean() < 1
+    labels = np.asarray(fine_head.labels)
+    share = {n: medium.tissue_share(fine_head, n) for n in (4, 5)}
+    both = (share[4] + share[5] > 0.999) & (share[4] > 0)
+    expected = 0.01 ** share[4][both] * 0.25 ** share[5][both]
+    np.testing.assert_allclose(geometric[both], expected, rtol=1e-4)
+    skin = (labels == 5) & (share[5] < 1) & (share[4] == 0)
+    np.testing.assert_allclose(geometric[skin], 0.25 * share[5][skin], rtol=1e-5)
+    for kind, same in ((True, arithmetic), (False, none)):
+        np.testing.assert_array_equal(efield.conductivity(fine_head, partial_volume=kind)[0], same)
+    with pytest.raises(InputError, match="partial_volume"):
+        efield.conductivity(fine_head, partial_volume="harmonic")
 
 
 def test_a_rotated_grid_gives_the_same_field(head, coil, pose, field, brain_points):

@@ -2,6 +2,7 @@
 
 import lazy_loader
 
+from tmsjax.efield.anisotropy import anisotropic
 from tmsjax.efield.fem import MeshSystem, mesh_system, solve_mesh
 from tmsjax.efield.medium import conductivity
 from tmsjax.efield.mesh_field import MeshField
@@ -19,6 +20,7 @@ __all__ = [
     "MeshField",
     "MeshSystem",
     "System",
+    "anisotropic",
     "conductivity",
     "discretise",
     "induce",

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from tmsjax.coil import Coil, CoilPose
 from tmsjax.coil.clearance import check_outside
 from tmsjax.coil.primary import primary_field
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import ConvergenceError, InputError
 from tmsjax.core.transforms import check_rigid
 from tmsjax.efield.medium import conductivity
@@ -28,7 +29,7 @@ def solve(
     didt: float | Float[Array, ""] = 1.0,
     *,
     tolerance: float = 1e-4,
-    partial_volume: bool = True,
+    partial_volume: str | bool = "arithmetic",
     coarsen: int = 1,
     precision: str = "",
     on_failure: str = "raise",
@@ -47,8 +48,8 @@ def solve(
         pose: the coil's place; no part of it may be in the head.
         didt: rate of change of the coil current in A/us, a scalar.
         tolerance: relative residual to reach, 1e-12 at the least. The residual reported is the true one.
-        partial_volume: average conductivities over the tissues in a voxel (recovered from the labels) instead of
-            taking the label's own.
+        partial_volume: what a voxel of more than one tissue gets: the "arithmetic" or "geometric" mean of their
+            conductivities, or "none", its own label's (``conductivity``). Shares are recovered from the labels.
         coarsen: solve on voxels this many times larger along each axis; the field is then on that grid.
         precision: "float32"; "float64" for iterative refinement, whether JAX has float64 enabled or not; or "", which
             refines where ``tolerance`` is below what float32 reaches (``system.TOLERANCE_FLOOR``).
@@ -69,9 +70,9 @@ def solve(
 
 
 def solve_conductivity(
-    sigma: Float[Array, "i j k *o"],
-    mask: np.ndarray,
-    affine: np.ndarray,
+    sigma: ArrayLike,
+    mask: ArrayLike,
+    affine: ArrayLike,
     coil: Coil,
     pose: CoilPose,
     didt: float | Float[Array, ""] = 1.0,
@@ -82,7 +83,8 @@ def solve_conductivity(
 ) -> EField:
     """``solve`` for a conductivity map of your own; ``mask`` (i, j, k) says which voxels are tissue.
 
-    ``sigma`` in S/m is (i, j, k), one number a voxel, or (i, j, k, 8), one for each octant of a voxel.
+    ``sigma`` in S/m is (i, j, k), one number a voxel; (i, j, k, 8), one for each octant of a voxel; or (i, j, k, 6), a
+    tensor (``anisotropic``): xx, xy, xz, yy, yz, zz in world axes.
 
     Raises InputError for NaN, negative or all-zero conductivity, and for a ``didt`` that is not a finite scalar;
     ConvergenceError as ``solve`` does.

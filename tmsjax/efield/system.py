@@ -67,11 +67,11 @@ class System:
     grid: Grid
 
 
-def discretise(sigma: Float[Array, "i j k *o"], mask: ArrayLike, affine: ArrayLike) -> System:
+def discretise(sigma: ArrayLike, mask: ArrayLike, affine: ArrayLike) -> System:
     """The system of a conductivity map in S/m; ``mask`` (i, j, k) says which voxels are tissue.
 
     ``sigma`` is (i, j, k), one number a voxel; (i, j, k, 8), one for each octant (``medium.conductivity``); or
-    (i, j, k, 6), a symmetric tensor: xx, xy, xz, yy, yz, zz in world axes (``medium.anisotropic``).
+    (i, j, k, 6), a symmetric tensor: xx, xy, xz, yy, yz, zz in world axes (``anisotropic``).
 
     Differentiable in ``sigma``; ``mask`` and ``affine`` must be concrete. Raises InputError for conductivities that are
     NaN, negative (a tensor's, in some direction) or zero everywhere, and for an affine that is sheared, singular or
