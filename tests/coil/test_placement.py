@@ -72,6 +72,12 @@ def test_windings_keep_the_gap(head, scalp):
     check_outside(head, coil, pose)
 
 
+def test_hair_is_part_of_the_gap(head, scalp, coil):
+    a = pose_on_scalp(head, [0.0, 0, 80], gap_mm=2.0, hair_mm=3.0, coil=coil, scalp=scalp)
+    b = pose_on_scalp(head, [0.0, 0, 80], gap_mm=5.0, coil=coil, scalp=scalp)
+    np.testing.assert_array_equal(a.matrix, b.matrix)
+
+
 def test_inside_is_refused(head, coil, scalp):
     matrix = pose_on_scalp(head, [-30.0, 10, 60], coil=coil, scalp=scalp).matrix
     check_outside(head, coil, CoilPose.from_matrix(matrix))
@@ -92,6 +98,7 @@ def test_a_coil_that_cannot_be_lifted_out(head, scalp):
         ({"target_mm": [0, np.nan, 0]}, "target"),
         ({"target_mm": [0, 1]}, "target"),
         ({"gap_mm": -1.0}, "gap"),
+        ({"hair_mm": np.nan}, "hair"),
         ({"handle_deg": np.inf}, "handle"),
     ],
 )

@@ -37,6 +37,7 @@ def pose_on_scalp(
     handle_deg: float = 45.0,
     gap_mm: float = 2.0,
     *,
+    hair_mm: float = 0.0,
     coil: Coil | None = None,
     scalp: Surface | None = None,
 ) -> CoilPose:
@@ -55,6 +56,7 @@ def pose_on_scalp(
             landmark or of a 10-10 electrode (``head.target``).
         handle_deg: angle of the handle from the midline, in degrees.
         gap_mm: distance from the scalp in mm, at least 0.
+        hair_mm: thickness of hair, which comes on top of the gap.
         coil: whose windings must clear the head; the MC-B70 if not given.
         scalp: ``scalp_surface(head)``, if you have it already.
 
@@ -65,8 +67,11 @@ def pose_on_scalp(
     """
     if not (np.isfinite(gap_mm) and gap_mm >= 0):
         raise InputError("gap between coil and scalp", got=gap_mm, expected="mm, 0 or more")
+    if not (np.isfinite(hair_mm) and hair_mm >= 0):
+        raise InputError("thickness of hair", got=hair_mm, expected="mm, 0 or more")
     if not np.isfinite(handle_deg):
         raise InputError("angle of the handle", got=handle_deg, expected="degrees")
+    gap_mm = gap_mm + hair_mm
     coil = load("MagVenture_MC_B70") if coil is None else coil
     scalp = scalp_surface(head) if scalp is None else scalp
     target = find_target(head, target_mm, scalp=scalp)
