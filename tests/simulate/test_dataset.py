@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from tmsjax.cells import cable_model
 from tmsjax.core.errors import InputError
-from tmsjax.simulate import create_dataset, open_dataset, run_dataset
+from tmsjax.simulate import Status, create_dataset, open_dataset, run_dataset
 from tmsjax.simulate.dataset import CHUNK
 
 ROWS = CHUNK + 30
@@ -134,3 +135,161 @@ def test_a_damaged_file_is_named(tmp_path):
     chunk.write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
         open_dataset(tmp_path / "d.zarr").results()
+
+
+RUN = """
+import pickle, sys
+import numpy as np
+from tmsjax.cells import cable_model
+from tmsjax.simulate import open_dataset, run_dataset
+
+cell = pickle.load(open(sys.argv[1], "rb"))
+dataset = open_dataset(sys.argv[2])
+directions = dataset.recipe()["direction"]
+n = cable_model(cell).n
+fields_of = lambda rows: np.repeat(directions[rows, None], n, axis=1)
+run_dataset(dataset, cell, fields_of, engine="cable", workers=int(sys.argv[3]), progress=lambda text: print(text, flush=True))
+"""
+
+
+def _large(path, rows=6 * 1024 + 100):
+    directions = np.random.default_rng(7).normal(size=(rows, 3))
+    return create_dataset(path, {"direction": directions}, cell="small", pulse="monophasic", seed=7)
+
+
+def _bytes(path):
+    """Every file of a store but the lock, by name."""
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != ".lock")
+    return {str(p.relative_to(path)): p.read_bytes() for p in files}
+
+
+def _by_cable(dataset, cell, **options):
+    directions = dataset.recipe()["direction"]
+    n = cable_model(cell).n
+    run_dataset(
+        dataset, cell, lambda rows: np.repeat(directions[rows, None], n, axis=1), **{"engine": "cable", **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(small_cell, tmp_path_factory):
+    """An uninterrupted run of one worker."""
+    path = tmp_path_factory.mktemp("whole") / "d"
+    _by_cable(_large(path), small_cell, workers=1)
+    assert len(open_dataset(path).pending()) == 0
+    return path
+
+
+def test_five_kills_at_random_moments_leave_the_same_bytes(small_cell, whole, tmp_path):
+    rng = np.random.default_rng()  # other moments every time
+    _large(tmp_path / "d")
+    (tmp_path / "cell.pkl").write_bytes(pickle.dumps(small_cell))
+    command = [sys.executable, "-c", RUN, str(tmp_path / "cell.pkl"), str(tmp_path / "d"), "1"]
+    left = [len(open_dataset(tmp_path / "d").pending())]
+    for kill in range(5):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        if kill:  # the first dies as it starts, the others once they have written something
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        left.append(len(open_dataset(tmp_path / "d").pending()))
+    assert sorted(left, reverse=True) == left
+    assert left[0] > left[-1]
+    _by_cable(open_dataset(tmp_path / "d"), small_cell)
+    assert _bytes(tmp_path / "d") == _bytes(whole)
+
+
+def test_two_workers_give_the_same_bytes(small_cell, whole, tmp_path):
+    _by_cable(_large(tmp_path / "d"), small_cell, workers=2)
+    assert _bytes(tmp_path / "d") == _bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["v_per_m", "soma", "status"])
+def test_a_corrupted_shard_is_found_and_done_again(small_cell, whole, tmp_path, name):
+    shutil.copytree(whole, tmp_path / "d")
+    (file,) = [p for p in (tmp_path / "d" / name / "c").rglob("*") if p.is_file()]
+    content = bytearray(file.read_bytes())
+    place = len(content) // 2
+    content[place] ^= 1  # one bit
+    file.write_bytes(content)
+    dataset = open_dataset(tmp_path / "d")
+    with pytest.raises(InputError, match="damaged"):
+        dataset.results()
+    said = []
+    _by_cable(dataset, small_cell, progress=said.append)
+    assert len(said) >= 1
+    assert _bytes(tmp_path / "d") == _bytes(whole)
+    assert not len(dataset.mend())
+
+
+def test_a_lost_shard_is_done_again(small_cell, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "d")
+    (file,) = [p for p in (tmp_path / "d" / "status" / "c").rglob("*") if p.is_file()]
+    file.write_bytes(file.read_bytes()[:100])
+    _by_cable(open_dataset(tmp_path / "d"), small_cell)
+    assert _bytes(tmp_path / "d") == _bytes(whole)
+
+
+FULL = """
+import resource, signal
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))  # writing on fails, as on a full disk
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+"""
+
+
+def test_a_full_disk_says_so_and_leaves_nothing_half_written(small_cell, whole, tmp_path):
+    _large(tmp_path / "d")
+    (tmp_path / "cell.pkl").write_bytes(pickle.dumps(small_cell))
+    command = [sys.executable, "-c", FULL + RUN, str(tmp_path / "cell.pkl"), str(tmp_path / "d"), "1"]
+    died = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert died.returncode == 1
+    assert "cannot be written" in died.stderr
+    assert "make room" in died.stderr
+    results = open_dataset(tmp_path / "d").results()
+    assert np.isfinite(results["v_per_m"][results["status"] == 0]).all()
+    assert (results["status"] == -1).any()
+    _by_cable(open_dataset(tmp_path / "d"), small_cell)
+    assert _bytes(tmp_path / "d") == _bytes(whole)
+
+
+def test_two_runs_at_once_are_refused(small_cell, tmp_path):
+    dataset = _large(tmp_path / "d")
+
+    def again(_):
+        _by_cable(open_dataset(tmp_path / "d"), small_cell)
+
+    with pytest.raises(InputError, match="another run"):
+        _by_cable(dataset, small_cell, progress=again)
+
+
+def test_a_store_has_one_engine_and_the_field_at_the_soma(small_cell, tmp_path):
+    dataset = _create(tmp_path / "d")
+    directions = dataset.recipe()["direction"]
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(dataset, small_cell, progress=interrupt)
+    done = dataset.results()["status"] != -1
+    np.testing.assert_allclose(dataset.results()["soma"][done], directions[done], rtol=1e-6)
+    assert dataset.attrs["source"].startswith("NEURON")
+    with pytest.raises(InputError, match="engine"):
+        _by_cable(dataset, small_cell)
+
+
+def test_a_field_that_is_not_known_everywhere_does_not_stop_a_run(small_cell, tmp_path):
+    dataset = _create(tmp_path / "d")
+    n = cable_model(small_cell).n
+
+    def fields_of(rows):
+        fields = np.repeat(dataset.recipe()["direction"][rows, None], n, axis=1)
+        fields[rows == 3, -1] = np.nan
+        return fields
+
+    run_dataset(dataset, small_cell, fields_of, engine="cable", guess_of=lambda soma: np.full(len(soma), 300.0))
+    results = dataset.results()
+    assert results["status"][3] == Status.NOT_COVERED
+    assert np.isnan(results["v_per_m"][3])
+    assert len(dataset.pending()) == 0

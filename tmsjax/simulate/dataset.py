@@ -152,6 +152,7 @@ def create_dataset(
         InputError: the folder exists, or the columns differ in length.
     """
     import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
 
     path = Path(path)
     if path.exists():
@@ -174,11 +175,11 @@ def create_dataset(
             shards=(SHARD, *more),
             dtype=dtype,
             fill_value=fill,
-            compressors=[zarr.codecs.ZstdCodec(), zarr.codecs.Crc32cCodec()],
+            compressors=[ZstdCodec(), Crc32cCodec()],
         )
     rows = group.create_group("recipe")
     for name, column in columns.items():
-        rows.create_array(name, data=column, compressors=[zarr.codecs.ZstdCodec(), zarr.codecs.Crc32cCodec()])
+        rows.create_array(name, data=column, compressors=[ZstdCodec(), Crc32cCodec()])
     group.attrs.update(
         {
             "cell": cell,

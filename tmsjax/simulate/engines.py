@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from tmsjax.cells.types import Cell
+from tmsjax.cells.types import CableModel, Cell
 from tmsjax.core.errors import InputError
 from tmsjax.simulate import workers as neuron_workers
 from tmsjax.simulate.pulses import Pulse
@@ -54,6 +55,14 @@ class Engine(Protocol):
     ) -> Float[ndarray, "steps_plus_1 r"]:
         """Membrane potential (mV) of some rows at t = 0, 5 us, ... 1 ms under one field."""
         ...
+
+
+@functools.lru_cache(maxsize=8)
+def cable_of(cell: Cell) -> CableModel:
+    """The compartments of a cell, the same object every time: its resting state and compiled programs stay with it."""
+    from tmsjax.cells import cable_model
+
+    return cable_model(cell)
 
 
 @contextlib.contextmanager
@@ -104,14 +113,12 @@ def open_engine(
         with neuron_workers.pool(cell, pulse, workers, rule=rule, tables=tables) as executor:
             yield neuron_workers.NeuronEngine(executor, tables)
         return
-    from tmsjax.cells import cable_model
-
-    cable = cable_model(cell)
-    if backend == "jax":
-        from tmsjax.simulate.cable.device import device_engine
-
-        yield device_engine(cable, pulse, membrane, precision, rule)
-        return
     from tmsjax.simulate.cable.engine import cable_engine
 
-    yield cable_engine(cable, pulse, membrane, precision, rule, workers)
+    on_host = cable_engine(cable_of(cell), pulse, membrane, precision, rule, workers)
+    if backend == "jax":
+        from tmsjax.simulate.cable.device_engine import DeviceEngine
+
+        yield DeviceEngine(on_host)
+        return
+    yield on_host

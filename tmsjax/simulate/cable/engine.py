@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import scipy.sparse
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
@@ -39,7 +40,7 @@ class CableEngine:
     site: Program
     run_wave: Float[ndarray, " t"]
     site_wave: Float[ndarray, " s"]
-    currents: Callable[[ndarray], ndarray]
+    matrix: scipy.sparse.csr_array
     workers: int | None
 
     @property
@@ -56,21 +57,12 @@ class CableEngine:
         progress: Callable[[str], None] | None = None,
     ) -> list[Answer]:
         """The threshold of every field (any scale), in V/m at the soma; ``truth.collect`` makes a result of them."""
-        if self._fires_at_rest():
+        if self.fires_at_rest():
             return [Answer(Found(float("nan"), 0.0, Status.FIRES_AT_REST, 1), -1)] * len(fields)
-        settings = np.array(
-            [
-                search.tolerance,
-                search.absolute_v_per_m or 0.0,
-                search.step,
-                search.split,
-                search.lowest_v_per_m,
-                search.highest_v_per_m,
-            ]
-        )
+        settings = queue.settings(search)
 
         def work(rows: slice, control: Int[ndarray, " 2"]) -> list[Answer]:
-            current = self._unit_currents(fields[rows])
+            current = self.unit_currents(fields[rows])
             which = np.arange(len(current))
             number, whole = self._queue(queue.FIRST, current, which, guesses[rows], settings, control)
             first = np.full(len(current), -1)
@@ -96,7 +88,7 @@ class CableEngine:
         def work(rows: slice, control: Int[ndarray, " 2"]) -> Bool[ndarray, "c a"]:
             some = amplitudes[rows]
             which = np.repeat(np.arange(len(some)), some.shape[1])
-            current = self._unit_currents(fields[rows])
+            current = self.unit_currents(fields[rows])
             _, whole = self._queue(queue.RUN, current, which, some.ravel(), np.zeros(6), control)
             return whole[:, 0].reshape(some.shape) >= queue.CROSSINGS
 
@@ -111,7 +103,7 @@ class CableEngine:
         u, unit, r, d = (table(len(p.capacity), dtype) for _ in range(4))
         gates, scale = table(len(p.resting), dtype), table(1, dtype)
         gates[:] = p.resting[:, None]
-        unit[: self.cable.n, 0] = self._unit_currents(np.asarray(field)[None])[0]
+        unit[: self.cable.n, 0] = self.unit_currents(np.asarray(field)[None])[0]
         nothing = [np.zeros(LANES, np.int64) for _ in range(4)]
         rest = -p.crossing[rows]
         out = [rest]
@@ -122,15 +114,17 @@ class CableEngine:
             out.append(rest + u[rows, 0])
         return np.array(out, float)
 
-    def _fires_at_rest(self) -> bool:
+    def fires_at_rest(self) -> bool:
+        """Whether the cell fires without any field."""
         zero = np.zeros((1, self.cable.n))
         _, whole = self._queue(queue.RUN, zero, np.zeros(1, int), np.zeros(1), np.zeros(6), np.zeros(2, np.int64))
         return bool(whole[0, 0] >= queue.CROSSINGS)
 
-    def _unit_currents(self, fields: Float[ndarray, "c n 3"]) -> Float[ndarray, "c n"]:
+    def unit_currents(self, fields: Float[ndarray, "c n 3"]) -> Float[ndarray, "c n"]:
         """Injected currents (nA) at 1 V/m at the soma."""
         fields = np.asarray(fields, float)
-        return self.currents(fields / np.linalg.norm(fields[:, 0], axis=-1)[:, None, None])
+        unit = fields / np.linalg.norm(fields[:, 0], axis=-1)[:, None, None]
+        return (self.matrix @ unit.reshape(len(unit), -1).T).T
 
     def _queue(self, kind, current, which, start, settings, control) -> tuple[ndarray, ndarray]:
         program, wave = (self.site, self.site_wave) if kind == queue.SITE else (self.run, self.run_wave)
@@ -197,11 +191,6 @@ def cable_engine(
     times = DT_MS * np.arange(len(wave))
     run_times = DT_MS * (np.arange(round(WINDOW_MS / DT_MS)) + 0.5)
     site_times = INITIATION_DT_MS * (np.arange(round(INITIATION_WINDOW_MS / INITIATION_DT_MS)) + 0.5)
-    matrix = current_matrix(cable, rule)
-
-    def currents(fields: Float[ndarray, "c n 3"]) -> Float[ndarray, "c n"]:
-        return (matrix @ fields.reshape(len(fields), -1).T).T
-
     return CableEngine(
         cable=cable,
         membrane=membrane,
@@ -210,6 +199,6 @@ def cable_engine(
         site=compile_program(cable, membrane, INITIATION_DT_MS, "float64"),  # rounding tells ties of branches apart
         run_wave=np.interp(run_times, times, wave),
         site_wave=np.interp(site_times, times, wave),
-        currents=currents,
+        matrix=current_matrix(cable, rule),
         workers=workers,
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tmsjax.simulate.cable import step as steps
 from tmsjax.simulate.cable.simd import LANES, inlined, kernel
-from tmsjax.simulate.search import Status
+from tmsjax.simulate.search import Search, Status
 
 CROSSINGS = 3
 RETRIES = 5
@@ -23,6 +23,14 @@ AMPLITUDE, LOW, HIGH, WIDTH = range(4)
 """Columns of a lane's numbers: the amplitude it runs, its bracket, the factor it widens by."""
 TOLERANCE, ABSOLUTE, STEP, SPLIT, LOWEST, HIGHEST = range(6)
 """Columns of the settings."""
+
+
+def settings(search: Search) -> np.ndarray:
+    """The numbers of a search in the order of the columns above."""
+    absolute = search.absolute_v_per_m or 0.0
+    return np.array(
+        [search.tolerance, absolute, search.step, search.split, search.lowest_v_per_m, search.highest_v_per_m]
+    )
 
 
 @kernel
@@ -52,7 +60,8 @@ def run_queue(
     begun, finished, end = 0, 0, len(item_field)
     for lane in range(LANES):
         if begun < end:
-            _begin(kind, begun, lane, item_field, item_start, settings, currents, phase, item, runs, state, unit)
+            begin(kind, begun, lane, item_start, settings, phase, item, runs, state)
+            _inject(currents, item_field[begun], lane, unit)
             begun += 1
         _reset(p, lane, time, count, first_row, u, gates)
     while finished < end and control[0] == 0:
@@ -67,7 +76,7 @@ def run_queue(
             elif count[lane] >= CROSSINGS or time[lane] == len(wave):
                 runs[lane] += 1
                 fired = count[lane] >= CROSSINGS
-                status = _judge(lane, fired, phase, runs, state, settings)
+                status = judge(lane, fired, phase, runs, state, settings)
                 if status != NOT_DONE:
                     k = item[lane]
                     number[k, 0], number[k, 1] = state[lane, HIGH], state[lane, LOW]
@@ -78,16 +87,14 @@ def run_queue(
                     control[1] += 1
                     phase[lane] = IDLE
                     if begun < end:
-                        _begin(
-                            kind, begun, lane, item_field, item_start, settings, currents,
-                            phase, item, runs, state, unit,
-                        )  # fmt: skip
+                        begin(kind, begun, lane, item_start, settings, phase, item, runs, state)
+                        _inject(currents, item_field[begun], lane, unit)
                         begun += 1
                 _reset(p, lane, time, count, first_row, u, gates)
 
 
 @inlined
-def _begin(kind, k, lane, item_field, item_start, settings, currents, phase, item, runs, state, unit):
+def begin(kind, k, lane, item_start, settings, phase, item, runs, state):
     """Give item ``k`` to a lane."""
     phase[lane], item[lane], runs[lane] = kind, k, 0
     start = item_start[k]
@@ -95,8 +102,13 @@ def _begin(kind, k, lane, item_field, item_start, settings, currents, phase, ite
         start = min(max(start, settings[LOWEST]), settings[HIGHEST])
     state[lane, AMPLITUDE] = start
     state[lane, LOW], state[lane, HIGH], state[lane, WIDTH] = 0.0, start, settings[STEP]
+
+
+@inlined
+def _inject(currents, field, lane, unit):
+    """Give a lane the currents of a field."""
     for row in range(currents.shape[1]):
-        unit[row, lane] = currents[item_field[k], row]
+        unit[row, lane] = currents[field, row]
 
 
 @inlined
@@ -110,7 +122,7 @@ def _reset(p, lane, time, count, first_row, u, gates):
 
 
 @inlined
-def _judge(lane, fired, phase, runs, state, settings):
+def judge(lane, fired, phase, runs, state, settings):
     """What a run's outcome means for its lane: the next amplitude (NOT_DONE), or the status that ends its item."""
     amplitude, width = state[lane, AMPLITUDE], state[lane, WIDTH]
     now = phase[lane]

@@ -10,6 +10,7 @@ and of some branch points, which is eliminated from the leaves to the root (Hine
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -76,39 +77,63 @@ def graph(cable: CableModel) -> Graph:
     return Graph(n, nodes, a.astype(np.int64), b.astype(np.int64), 1.0 / r)
 
 
+class Step(NamedTuple):
+    """One static elimination (see ``Schedule``); those of one ``turn`` are no neighbours of each other."""
+
+    node: int
+    left: int
+    right: int
+    to_left: float
+    to_right: float
+    inverse: float
+    turn: int
+
+
 def schedule(tree: Graph, diagonal_us: Float[ndarray, " n"], active: Bool[ndarray, " n"]) -> Schedule:
     """How to solve with a constant membrane diagonal (C/dt + g, uS) in which only ``active`` rows get more later."""
-    neighbours: list[dict[int, float]] = [{} for _ in range(tree.nodes)]
-    diagonal = np.concatenate([np.asarray(diagonal_us, float), np.zeros(tree.nodes - tree.n)])
-    for a, b, us in zip(tree.a.tolist(), tree.b.tolist(), tree.us.tolist(), strict=True):
-        neighbours[a][b] = neighbours[b][a] = us
-        diagonal[a] += us
-        diagonal[b] += us
-    static = ~np.concatenate([active, np.zeros(tree.nodes - tree.n, bool)])
-    static[0] = False  # the root stays, so that something is left to begin from
-    steps, gone = _eliminate(neighbours, diagonal, static)
+    neighbours, diagonal = network(tree, diagonal_us)
+    steps, gone = eliminate(neighbours, diagonal, may_go(tree, active))
     order, parent = _hines(neighbours, gone)
     us = [neighbours[node].get(above, 0.0) for node, above in zip(order, parent, strict=True)]
     node, left, right = np.array([step[:3] for step in steps], int).reshape(-1, 3).T
-    to_left, to_right, inverse = np.array([step[3:] for step in steps], float).reshape(-1, 3).T
+    to_left, to_right, inverse = np.array([step[3:6] for step in steps], float).reshape(-1, 3).T
     return Schedule(
         node=node, left=left, right=right, to_left=to_left, to_right=to_right, inverse=inverse,
         tree=np.array(order), parent=np.array(parent), us=np.array(us), diagonal=diagonal,
     )  # fmt: skip
 
 
-def _eliminate(neighbours: list[dict[int, float]], diagonal: ndarray, static: ndarray) -> tuple[list[tuple], ndarray]:
-    """Eliminate static nodes with at most two neighbours, in rounds: neighbours not in the same one."""
+def network(tree: Graph, diagonal_us: Float[ndarray, " n"]) -> tuple[list[dict[int, float]], ndarray]:
+    """Every node's neighbours with the conductances to them, and the whole diagonal (nodes,)."""
+    neighbours: list[dict[int, float]] = [{} for _ in range(tree.nodes)]
+    diagonal = np.concatenate([np.asarray(diagonal_us, float), np.zeros(tree.nodes - tree.n)])
+    for a, b, us in zip(tree.a.tolist(), tree.b.tolist(), tree.us.tolist(), strict=True):
+        neighbours[a][b] = neighbours[b][a] = us
+        diagonal[a] += us
+        diagonal[b] += us
+    return neighbours, diagonal
+
+
+def may_go(tree: Graph, active: Bool[ndarray, " n"]) -> Bool[ndarray, " nodes"]:
+    """Nodes whose diagonal is constant; the root stays, so that something is left to begin from."""
+    static = ~np.concatenate([active, np.zeros(tree.nodes - tree.n, bool)])
+    static[0] = False
+    return static
+
+
+def eliminate(neighbours: list[dict[int, float]], diagonal: ndarray, static: ndarray) -> tuple[list[Step], ndarray]:
+    """Eliminate static nodes with at most two neighbours, turn by turn; changes the neighbours and the diagonal."""
     gone = np.zeros(len(neighbours), bool)
-    steps: list[tuple] = []
+    steps: list[Step] = []
     waiting = [node for node in np.flatnonzero(static).tolist() if len(neighbours[node]) <= 2]
+    turn = 0
     while waiting:
         later: set[int] = set()
         touched: set[int] = set()
         for node in waiting:
             if gone[node] or len(neighbours[node]) > 2:
                 continue
-            if node in touched:  # a neighbour went in this round
+            if node in touched:  # a neighbour went in this turn
                 later.add(node)
                 continue
             around = list(neighbours[node].items())
@@ -118,13 +143,13 @@ def _eliminate(neighbours: list[dict[int, float]], diagonal: ndarray, static: nd
                 del neighbours[other][node]
             if len(around) == 2:
                 (left, a), (right, b) = around
-                neighbours[left][right] = neighbours[right][left] = neighbours[left].get(right, 0.0) + a * b * inverse
-            padded = [*around, (node, 0.0), (node, 0.0)]
-            steps.append((node, padded[0][0], padded[1][0], padded[0][1] * inverse, padded[1][1] * inverse, inverse))
+                neighbours[left][right] = neighbours[right][left] = a * b * inverse
+            (left, a), (right, b) = [*around, (node, 0.0), (node, 0.0)][:2]
+            steps.append(Step(node, left, right, a * inverse, b * inverse, inverse, turn))
             gone[node] = True
             touched.update(other for other, _ in around)
             later.update(other for other, _ in around if static[other])
-        waiting = sorted(later)
+        waiting, turn = sorted(later), turn + 1
     return steps, gone
 
 
