@@ -13,6 +13,8 @@ def icosphere(level):
     vertices = np.concatenate([a, a[:, [2, 0, 1]], a[:, [1, 2, 0]]])
     vertices /= np.linalg.norm(vertices, axis=1, keepdims=True)
     faces = ConvexHull(vertices).simplices
+    turned = np.linalg.det(vertices[faces]) < 0
+    faces[turned] = faces[turned][:, [0, 2, 1]]  # counter-clockwise from outside
     for _ in range(level):
         edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
         unique, inverse = np.unique(edges, axis=0, return_inverse=True)

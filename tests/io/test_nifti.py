@@ -6,7 +6,7 @@ import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff
 
 from tmsjax.core.errors import InputError
-from tmsjax.io import read_scalar, read_tensor, read_vector, write_scalar, write_vector
+from tmsjax.io import onto, read_scalar, read_tensor, read_vector, resample, write_scalar, write_vector
 
 AFFINE = np.array([[1.0, 0, 0, -20], [0, 1.2, 0, 5], [0, 0, 0.9, 31], [0, 0, 0, 1]])
 OBLIQUE = np.array([[0.9, -0.3, 0.1, -20], [0.3, 0.95, 0.05, 5], [-0.1, 0.0, 1.1, 31], [0, 0, 0, 1.0]])
@@ -75,6 +75,20 @@ def test_a_fibre_points_where_it_did(tmp_path, convention, flip):
     found, new = read_tensor(tmp_path / "t.nii.gz", convention)
     np.testing.assert_allclose(found[1, 2, 3], six(world), atol=1e-5)
     assert np.linalg.det(new[:3, :3]) > 0
+
+
+def test_resampling_is_exact_for_what_is_linear(field):
+    index = np.argwhere(np.ones(field.shape[:3], bool))
+    place = (index @ OBLIQUE[:3, :3].T + OBLIQUE[:3, 3]).reshape(*field.shape[:3], 3)
+    slope = np.random.default_rng(1).normal(size=(3, 2))
+    rng = np.random.default_rng(2)
+    points = rng.uniform(0.2, 2.8, (50, 3)) @ OBLIQUE[:3, :3].T + OBLIQUE[:3, 3]
+    np.testing.assert_allclose(resample(place @ slope, OBLIQUE, points), points @ slope, atol=1e-9)
+    assert not resample(place @ slope, OBLIQUE, points + 100).any()
+    assert onto(field, AFFINE, AFFINE, (4, 5, 6)) is field
+    moved = AFFINE.copy()
+    moved[:3, 3] += AFFINE[:3, 0]  # by one voxel
+    np.testing.assert_allclose(onto(field, AFFINE, moved, (3, 5, 6)), field[1:], atol=1e-5)
 
 
 def test_volumes_that_are_refused(tmp_path, field):

@@ -15,12 +15,13 @@ def main() -> None:
     from rich.markup import escape
 
     from tmsjax.cli.demo import demo
+    from tmsjax.cli.efield import efield
     from tmsjax.cli.fetch import fetch
     from tmsjax.cli.simulate import simulate
     from tmsjax.cli.train import train
     from tmsjax.core.errors import TmsjaxError
 
-    commands = {"demo": demo, "fetch": fetch, "simulate": simulate, "train": train}
+    commands = {"demo": demo, "efield": efield, "fetch": fetch, "simulate": simulate, "train": train}
     warnings.simplefilter("default")
     try:
         tyro.extras.subcommand_cli_from_dict(

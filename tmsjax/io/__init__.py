@@ -2,15 +2,17 @@
 
 from tmsjax.io.gifti import write_metric, write_surface
 from tmsjax.io.msh import read_msh, write_msh
-from tmsjax.io.nifti import read_scalar, read_tensor, read_vector, write_scalar, write_vector
+from tmsjax.io.nifti import onto, read_scalar, read_tensor, read_vector, resample, write_scalar, write_vector
 from tmsjax.io.types import Msh
 
 __all__ = [
     "Msh",
+    "onto",
     "read_msh",
     "read_scalar",
     "read_tensor",
     "read_vector",
+    "resample",
     "write_metric",
     "write_msh",
     "write_scalar",

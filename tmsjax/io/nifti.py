@@ -17,11 +17,12 @@ import numpy as np
 from jaxtyping import Float
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Extension
+from scipy.ndimage import map_coordinates
 
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 from tmsjax.core.files import staged_file
-from tmsjax.core.transforms import check_finite
+from tmsjax.core.transforms import apply_affine, check_finite
 
 COMMENT = 6
 """NIfTI's code of an extension of plain text."""
@@ -125,6 +126,25 @@ def read_tensor(path: str | Path, convention: str = "fsl") -> tuple[Float[np.nda
         data = rotate_tensor(data, axes)
     turned: Any = nibabel.as_closest_canonical(nibabel.Nifti1Image(data, image.affine))
     return np.asarray(turned.dataobj, np.float32), np.asarray(turned.affine, np.float64)
+
+
+def resample(
+    values: Float[np.ndarray, "i j k c"], affine: Affine, points_mm: Float[np.ndarray, "p 3"]
+) -> Float[np.ndarray, "p c"]:
+    """Values (p, c) at points (p, 3) mm of a volume (i, j, k, c): trilinear, 0 beyond the volume, falling to it within a voxel."""
+    place = apply_affine(np.linalg.inv(affine), points_mm).T
+    columns = [map_coordinates(values[..., c], place, order=1, mode="grid-constant") for c in range(values.shape[-1])]
+    return np.stack(columns, axis=1).astype(values.dtype)
+
+
+def onto(
+    values: Float[np.ndarray, "i j k c"], affine: Affine, grid: Affine, shape: tuple[int, int, int]
+) -> Float[np.ndarray, "_ _ _ c"]:
+    """A volume (i, j, k, c) on another grid: as it is where the grids are the same, else by ``resample``."""
+    if values.shape[:3] == tuple(shape) and np.allclose(affine, grid, atol=1e-4):
+        return values
+    centres = apply_affine(grid, np.indices(shape).reshape(3, -1).T)
+    return resample(values, affine, centres).reshape(*shape, values.shape[-1])
 
 
 def rotate_tensor(tensor: Float[np.ndarray, "*n 6"], axes: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "*n 6"]:

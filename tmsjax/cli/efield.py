@@ -1,0 +1,257 @@
+"""``tmsjax efield``: the E-field of a coil in a head, and files of it that other programs open."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+KNOB = "hand_knob_left"
+"""Target if none is given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EfieldOptions:
+    """The E-field of a coil in a head, as NIfTI, GIFTI and (of a mesh) SimNIBS's .msh.
+
+    Example: tmsjax efield --head ernie.msh --engine mesh --coil MagVenture_MC_B70 --target C3 --out C3
+    """
+
+    out: Path = Path("tmsjax-efield")
+    """Folder for the files; it must not exist."""
+    head: str = "S1"
+    """Bundled head, label map (NIfTI), SimNIBS .msh, or a folder of one (SimNIBS's m2m folder too)."""
+    surfaces: Path | None = None
+    """Folder of FreeSurfer or GIFTI surfaces, for a head of your own."""
+    mni_to_head: Path | None = None
+    """Affine from MNI152 mm to the head's mm (4x4, text or .npy), for targets by landmark, electrode or MNI place."""
+    coil: str = "MagVenture_MC_B70"
+    """Bundled coil, or a file of SimNIBS (.ccd, .tcd, .nii.gz)."""
+    target: str | None = None
+    """Where the coil is held: a landmark such as hand_knob_left (taken if nothing is given) or a 10-10 electrode such
+    as C3."""
+    target_mm: tuple[float, float, float] | None = None
+    """Target in the head's own world mm instead."""
+    mni_mm: tuple[float, float, float] | None = None
+    """Target in MNI152 mm instead."""
+    pose: Path | None = None
+    """A file with the pose itself instead of a target: SimNIBS's matsimnibs (text, .json, .mat), Brainsight's text or
+    Localite's XML. Poses are of the coil's centre in mm, columns x, y (handle axis), z (into the head)."""
+    pose_name: str | None = None
+    """Which pose, where the file has several."""
+    handle_deg: float = 45.0
+    """Angle of the coil's handle to the midline, backwards and outwards."""
+    gap_mm: float = 2.0
+    """Distance between coil and scalp."""
+    didt: float = 1.0
+    """Rate of change of the coil's current in A/us. SimNIBS's is in A/s: its 1e6 is 1 here."""
+    engine: Literal["voxel", "mesh"] = "voxel"
+    """Finite differences on voxels, or first-order elements on the tetrahedra of a .msh."""
+    conductivity: dict[int, float] = dataclasses.field(default_factory=dict)
+    """Label (of a mesh: tag) and S/m, as often as you like, in place of the defaults: --conductivity 5 0.465 4 0.008"""
+    conductivity_map: Path | None = None
+    """NIfTI of S/m (0 in air) instead of the labels' conductivities; voxel engine only."""
+    dti: Path | None = None
+    """NIfTI of diffusion tensors (six volumes) that turn white matter's conductivity, volume-normalised."""
+    dti_convention: Literal["fsl", "voxel", "mrtrix"] = "fsl"
+    """Axes and order of the tensors: of dtifit and dwi2cond, the same in the voxels' own axes, of dwi2tensor."""
+    voxel_mm: float | None = None
+    """Voxels that a .msh is turned into, and of the NIfTI written from it; 1 mm if left out."""
+    coarsen: int = 1
+    """Solve on voxels this many times larger; voxel engine only."""
+    reorder: bool = False
+    """Turn a mesh's inverted tetrahedra round instead of refusing them."""
+    tolerance: float | None = None
+    """Relative residual to reach; 1e-4 on voxels, 1e-6 on a mesh if left out."""
+
+
+def efield(options: Annotated[EfieldOptions, tyro.conf.arg(name="")]) -> None:
+    """The E-field of a coil in a head, as NIfTI, GIFTI and (of a mesh) SimNIBS's .msh.
+
+    Example: tmsjax efield --head ernie.msh --engine mesh --coil MagVenture_MC_B70 --target C3 --out C3
+    """
+    from rich.console import Console
+
+    import tmsjax.efield  # noqa: F401 (before Stages: see catch_interrupts)
+    from tmsjax.cli.stages import Stages
+    from tmsjax.core.errors import InputError
+    from tmsjax.core.files import staged_folder
+
+    if options.out.exists():
+        raise InputError(
+            "nothing is overwritten", got=f"{options.out} exists", expected="a new folder", mend="another --out"
+        )
+    console = Console()
+    stages = Stages(console)
+    with staged_folder(options.out) as folder:
+        summary = _run(options, folder, stages)
+        summary["seconds"] = stages.seconds
+        summary["files"] = sorted([*(item.name for item in folder.iterdir()), "efield.json"])
+        (folder / "efield.json").write_text(json.dumps(summary, indent=2) + "\n")
+    for tissue, row in summary["magnE_v_per_m"].items():
+        console.print(
+            f"|E| in {tissue:<28} median {row['median']:7.3f}, 99 % below {row['p99']:7.3f} V/m", highlight=False
+        )
+    console.print(f"V/m for dI/dt = {options.didt:g} A/us ({options.didt * 1e6:g} A/s)", highlight=False)
+    console.print(f"Wrote to {options.out}: {', '.join(summary['files'])}", highlight=False, markup=False)
+
+
+def _run(options: EfieldOptions, folder: Path, stages) -> dict[str, Any]:
+    import numpy as np
+
+    import tmsjax as tj
+    from tmsjax.cli import efield_files
+
+    _check(options)
+    with stages("head") as say:
+        head, mesh, surfaces = _load(options)
+        name = (mesh if head is None else head).name
+        said = [] if head is None else [f"{' x '.join(map(str, head.labels.shape))} voxels"]
+        said += [] if mesh is None else [f"{len(mesh.tags)} tetrahedra"]
+        say(f"{name}: {', '.join(said)}, {'no' if surfaces is None else len(surfaces)} cortical surfaces")
+    with stages("coil") as say:
+        coil = tj.coil.load(options.coil)
+        pose, aim = _pose(options, head, coil)
+        say(f"{coil.name} {aim}, centre at {np.asarray(pose.centre).round(1).tolist()} mm")
+    with stages("field") as say:
+        say("solving for the potentials")
+        field, about = (
+            _on_mesh(options, mesh, coil, pose) if options.engine == "mesh" else _on_voxels(options, head, coil, pose)
+        )
+        say(f"{field.status}: residual {float(field.residual):.1e} after {int(field.iterations)} iterations{about}")
+    conductor: Any = mesh if options.engine == "mesh" else head
+    with stages("files") as say:
+        magnitudes = efield_files.write(folder, options, field, head, mesh, surfaces, pose)
+        say(", ".join(sorted(item.name for item in folder.iterdir())))
+    return {
+        "head": {"name": name, "source": options.head, "shape": None if head is None else list(head.labels.shape)},
+        "engine": options.engine,
+        "coil": {"name": coil.name, "dipoles": len(coil.positions)},
+        "pose": {"matsimnibs": np.asarray(pose.matrix).tolist(), "unit": "mm", "how": aim},
+        "didt": {"a_per_us": options.didt, "a_per_s": options.didt * 1e6},
+        "conductivity_s_per_m": dict(conductor.conductivity),
+        "conductivity_map": None if options.conductivity_map is None else str(options.conductivity_map),
+        "dti": None if options.dti is None else str(options.dti),
+        "unit": "V/m for this dI/dt, components along scanner RAS+",
+        "status": field.status,
+        "residual": float(field.residual),
+        "tolerance": float(field.tolerance),
+        "iterations": int(field.iterations),
+        "magnE_v_per_m": magnitudes,
+        "versions": efield_files.versions(),
+    }
+
+
+def _check(options: EfieldOptions) -> None:
+    """What fits together, before anything is loaded."""
+    from tmsjax.core.errors import InputError
+
+    places = ("target", "target_mm", "mni_mm", "pose")
+    given = [f"--{name.replace('_', '-')}" for name in places if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise InputError("several places for the coil", got=", ".join(given), expected="one of them")
+    if options.pose_name is not None and options.pose is None:
+        raise InputError("--pose-name without --pose", got=options.pose_name, expected="the file that has it")
+    whole = Path(options.head).suffix == ".msh"
+    if options.engine == "mesh" and not whole:
+        raise InputError("--engine mesh needs tetrahedra", got=options.head, expected="a .msh", mend="--engine voxel")
+    only_voxels = {"--conductivity-map": options.conductivity_map is not None, "--coarsen": options.coarsen != 1}
+    wrong = [name for name, used in only_voxels.items() if used]
+    if options.engine == "mesh" and wrong:
+        raise InputError("these belong to the voxel engine", got=", ".join(wrong), expected="--engine voxel")
+    if options.conductivity_map is not None and (options.dti is not None or options.coarsen != 1):
+        raise InputError(
+            "--conductivity-map stands alone", got="--dti or --coarsen too", expected="the map, in which all is said"
+        )
+    if not whole and (options.voxel_mm is not None or options.reorder):
+        raise InputError("--voxel-mm and --reorder are for meshes", got=options.head, expected="a .msh")
+
+
+def _load(options: EfieldOptions) -> tuple[Any, Any, Any]:
+    """The head as voxels, as a mesh, its surfaces; None of what there is not, or is not needed."""
+    from tmsjax.head import load, load_mesh, load_surfaces
+
+    whole = Path(options.head).suffix == ".msh"
+    head = mesh = surfaces = None
+    # A pose and a mesh need no voxels; a target needs the scalp, which is found on voxels.
+    if options.engine == "voxel" or options.pose is None:
+        own: dict[str, Any] = {"voxel_mm": options.voxel_mm, "reorder": options.reorder} if whole else {}
+        head = load(
+            options.head,
+            surfaces=options.surfaces,
+            conductivity=options.conductivity,
+            mni_to_head=options.mni_to_head,
+            **own,
+        )
+        surfaces = head.surfaces
+    elif options.surfaces is not None:
+        surfaces = load_surfaces(options.surfaces)
+    if whole:
+        mesh = load_mesh(options.head, conductivity=options.conductivity, reorder=options.reorder)
+    return head, mesh, surfaces
+
+
+def _pose(options: EfieldOptions, head, coil):
+    """The coil's pose, and how it was found."""
+    import tmsjax as tj
+    from tmsjax.cli.poses import pose_of_file
+
+    if options.pose is not None:
+        found, name = pose_of_file(options.pose, options.pose_name)
+        return found, f"as {options.pose.name} has it" + (f" ({name})" if name else "")
+    if options.target_mm is not None:
+        target, where = options.target_mm, f"over {list(options.target_mm)} mm"
+    elif options.mni_mm is not None:
+        target, where = tj.head.from_mni(head, options.mni_mm), f"over MNI152 {list(options.mni_mm)} mm"
+    else:
+        target = options.target or KNOB
+        where = f"over {target.replace('_', ' ')}"
+    pose = tj.coil.pose_on_scalp(head, target, handle_deg=options.handle_deg, gap_mm=options.gap_mm, coil=coil)
+    return pose, f"{where}, handle {options.handle_deg:g}° to the midline, {options.gap_mm:g} mm off the scalp"
+
+
+def _on_mesh(options: EfieldOptions, mesh, coil, pose):
+    import tmsjax as tj
+    from tmsjax.efield.mesh_tensors import mesh_tensors
+    from tmsjax.io import read_tensor
+
+    conductivity, about = None, ""
+    if options.dti is not None:
+        tensors, affine = read_tensor(options.dti, options.dti_convention)
+        conductivity, bad = mesh_tensors(mesh, tensors, affine)
+        about = f"; {bad} tetrahedra of white matter without a tensor"
+    tolerance = 1e-6 if options.tolerance is None else options.tolerance
+    return tj.efield.solve_mesh(mesh, coil, pose, options.didt, conductivity=conductivity, tolerance=tolerance), about
+
+
+def _on_voxels(options: EfieldOptions, head, coil, pose):
+    import jax.numpy as jnp
+    import numpy as np
+
+    import tmsjax as tj
+    from tmsjax.coil.clearance import check_outside
+    from tmsjax.io import onto, read_scalar, read_tensor
+
+    tolerance = 1e-4 if options.tolerance is None else options.tolerance
+    if options.dti is None and options.conductivity_map is None:
+        found = tj.efield.solve(head, coil, pose, options.didt, tolerance=tolerance, coarsen=options.coarsen)
+        return found, ""
+    check_outside(head, coil, pose)
+    shape, grid = head.labels.shape, np.asarray(head.affine, float)
+    if options.conductivity_map is not None:
+        sigma, affine = read_scalar(options.conductivity_map)
+        sigma = onto(sigma[..., None], affine, grid, shape)[..., 0]
+        mask, about = sigma > 0, "; conductivities as in the map"
+    else:
+        tensors, affine = read_tensor(str(options.dti), options.dti_convention)
+        sigma, mask, grid, bad = tj.efield.anisotropic(
+            head, onto(tensors, affine, grid, shape), coarsen=options.coarsen
+        )
+        about = f"; {bad} voxels of white matter without a tensor"
+    found = tj.efield.solve_conductivity(
+        jnp.asarray(sigma), np.asarray(mask), np.asarray(grid), coil, pose, options.didt, tolerance=tolerance
+    )
+    return found, about
