@@ -12,6 +12,7 @@ from tmsjax.coil import from_dipoles, from_wires, load, save
 from tmsjax.coil.fit import brain_points, dipole_potential
 from tmsjax.coil.geometry import circle
 from tmsjax.coil.sampled import from_samples, write_sampled
+from tmsjax.coil.wires import wire_potential
 from tmsjax.core.errors import InputError
 from tmsjax.core.units import MU0_OVER_4PI
 
@@ -134,6 +135,20 @@ def test_line_elements_are_the_wires_they_join_to(tmp_path, given_by):
     assert coil.fit.error < 2e-3
 
 
+def test_line_elements_in_any_order_are_fitted(tmp_path):
+    flat = circle((0.0, 0.0), 30.0)
+    wire = np.column_stack([flat, np.full(len(flat), -5.0)])
+    along = np.roll(wire, -1, axis=0) - wire
+    order = np.random.default_rng(0).permutation(len(wire))
+    content = {
+        "coilElementList": [element(type=2, points=(wire + along / 2)[order].tolist(), values=along[order].tolist())]
+    }
+    coil, points = load(tcd(tmp_path, content)), brain_points(200, 2)
+    assert relative(potential(coil, points), 1e-6 * wire_potential(wire, points)) < 2e-3
+    assert coil.fit.error < 2e-3
+    assert coil.fit.of == "line elements of e"
+
+
 def test_elements_of_sampled_fields(tmp_path):
     axes = [np.arange(-60, 61, 6.0), np.arange(-60, 61, 6.0), np.arange(-20, 101, 6.0)]
     places = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
@@ -174,7 +189,7 @@ RANGES = {"deformRangeList": [{"initial": 1}]}
         ({"coilElementList": [element(points="!!")]}, "points"),
         ({"coilElementList": [element(points=packed(Q)[:-8])]}, "points"),
         ({"coilElementList": [element(values=M[:2].tolist())]}, r"values \(2, 3\)"),
-        ({"coilElementList": [element(type=2)]}, "do not join"),
+        ({"coilElementList": [element(type=2)]}, "line elements whose field"),
         ({"coilElementList": [element(type=3)]}, "affine"),
         ({"coilElementList": [{"type": 3, "data": packed(Q), "affine": np.eye(4).tolist()}]}, "ASCII"),
         ({"coilElementList": [element(deformations=[0])]}, r"refers to deformList\[0\]"),

@@ -4,7 +4,8 @@ from tmsjax.coil.chart import ChartCoordinates, ScalpChart, scalp_chart
 from tmsjax.coil.clearance import check_outside, clearance, face_points
 from tmsjax.coil.library import BUNDLED, from_dipoles
 from tmsjax.coil.load import load, save
-from tmsjax.coil.neuronav import NamedPose, load_poses, save_poses
+from tmsjax.coil.named import NamedPose
+from tmsjax.coil.neuronav import load_poses, save_poses
 from tmsjax.coil.placement import pose_on_scalp
 from tmsjax.coil.primary import primary_field
 from tmsjax.coil.reduce import reduce

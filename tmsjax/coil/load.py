@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from tmsjax.coil.sampled import read_sampled, write_sampled
 from tmsjax.coil.tcd import read_tcd, write_tcd
 from tmsjax.coil.types import Coil
 from tmsjax.core.errors import InputError
+from tmsjax.core.files import staged_file
 
 READERS = {".ccd": read_ccd, ".tcd": read_tcd, ".nii": read_sampled, ".nii.gz": read_sampled}
 WRITERS = {".ccd": write_ccd, ".tcd": write_tcd, ".nii": write_sampled, ".nii.gz": write_sampled}
@@ -56,16 +56,8 @@ def save(coil: Coil, path: str | os.PathLike[str]) -> None:
     kind = _kind(path)
     if kind not in WRITERS:
         raise InputError("coils are not written like this", got=repr(path), expected=", ".join(WRITERS))
-    target = Path(path)
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".coil-") as folder:
-            staged = Path(folder) / target.name
-            WRITERS[kind](coil, staged)
-            os.replace(staged, target)
-    except OSError as error:
-        raise InputError(
-            "coil file cannot be written", got=str(error), expected="a folder that may be written"
-        ) from error
+    with staged_file(Path(path)) as staged:
+        WRITERS[kind](coil, staged)
 
 
 def _kind(path: object) -> str:

@@ -78,7 +78,7 @@ def from_samples(potential: ArrayLike, affine: ArrayLike, *, name: str = "sample
     places = apply_affine(grid, np.stack(np.meshgrid(*map(np.arange, data.shape[:3]), indexing="ij"), -1))
     spacing = np.linalg.norm(grid[:3, :3], axis=0)
     winding = places[_windings(data, spacing)]
-    sites = _sites(winding, places)
+    sites = place_sites(winding, places)
     winding = winding if len(winding) else sites
     near = max(NEAREST_MM, 2.0 * float(spacing.max()))
     front = places[..., 2] >= near / 2
@@ -157,7 +157,7 @@ def _windings(data: Float[np.ndarray, "i j k 3"], spacing: Float[np.ndarray, 3])
     return rough > SOURCE
 
 
-def _sites(winding: Float[np.ndarray, "w 3"], places: Float[np.ndarray, "i j k 3"]) -> Float[np.ndarray, "n 3"]:
+def place_sites(winding: Float[np.ndarray, "w 3"], places: Float[np.ndarray, "*p 3"]) -> Float[np.ndarray, "n 3"]:
     """Places (n, 3) mm for dipoles: a grid of ``SITE_MM`` inside the windings' outline, as deep as the windings are."""
     corners = places.reshape(-1, 3)
     if len(winding) < 3:  # the samples begin in front of the windings

@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
+from tmsjax.coil.fit import brain_points, dipole_potential, fit_error, moments_at, points_in_front
 from tmsjax.coil.library import from_dipoles
-from tmsjax.coil.sampled import from_samples
+from tmsjax.coil.sampled import POOR, from_samples, place_sites
 from tmsjax.coil.types import Coil, Fit
 from tmsjax.coil.wires import span
 from tmsjax.core.errors import InputError
@@ -35,6 +37,9 @@ CELL_MM = 3.0
 BEHIND_MM = 60.0
 """How far behind the furthest point the fan of wires has its apex that go round the head."""
 
+FITTED_POINTS = 2000
+"""Points at which dipoles are fitted to line elements that do not join, and as many to state the error at."""
+
 JOINT = 0.002
 """Line elements join if one begins within this share of its length of where the one before ends."""
 
@@ -42,7 +47,8 @@ JOINT = 0.002
 def read_tcd(path: Path) -> Coil:
     """Read a ``.tcd`` file into dipoles in the coil's frame, its moving parts at their initial places.
 
-    Line elements must close: they become sheets of dipoles (``wires``). Sampled elements are fitted (``sampled``).
+    Line elements that join to closed wires become the sheets that these bound (``wires``); others, and sampled elements
+    (``sampled``), have dipoles fitted to their field.
     ``.fit`` is that of the worst element that was fitted. All elements carry the same current; a warning says so where
     the file names several stimulators. Casings join the ``windings``.
 
@@ -109,8 +115,12 @@ def _element(element: dict[str, Any], move: Float[np.ndarray, "4 4"], path: Path
         raise _wrong(path, f"{where}: points {points.shape}, values {values.shape}", "both (n, 3)")
     if element["type"] == 1:
         return _moved(from_dipoles(points, values), move)
-    wires = [apply_affine(move, wire) for wire in _closed_lines(points, values, path, where)]
+    real = np.linalg.norm(values, axis=1) > 1e-9  # a wire's description may stand still
+    points, values = apply_affine(move, points[real]), values[real] @ move[:3, :3].T
     name = str(element.get("name") or where)
+    wires = _closed_lines(points, values)
+    if wires is None:
+        return _fitted_lines(points, values, path, where, name)
     try:
         return span(wires, np.ones(len(wires)), CELL_MM, None, name)
     except InputError:  # wires that go round the head: span them behind it
@@ -124,8 +134,8 @@ def _moved(coil: Coil, move: Float[np.ndarray, "4 4"]) -> Coil:
     return Coil(made.positions, made.moments, made.windings, coil.name, fit=coil.fit)
 
 
-def _closed_lines(points: np.ndarray, values: np.ndarray, path: Path, where: str) -> list[np.ndarray]:
-    """Closed wires (n, 3) mm of line elements, given by their middles (as SimNIBS makes them) or by their starts."""
+def _closed_lines(points: np.ndarray, values: np.ndarray) -> list[np.ndarray] | None:
+    """Closed wires (n, 3) mm that line elements join to, given by their middles (as SimNIBS makes them) or starts."""
     for starts in (points - values / 2, points):
         ends, length = starts + values, np.linalg.norm(values, axis=1)
         wires, first = [], 0
@@ -136,13 +146,32 @@ def _closed_lines(points: np.ndarray, values: np.ndarray, path: Path, where: str
                 first = i + 1
             elif i + 1 == len(points) or np.linalg.norm(ends[i] - starts[i + 1]) > reach:
                 break
-        if first == len(points):
+        if first == len(points) and wires:
             return wires
-    raise _wrong(
-        path,
-        f"{where}: line elements that do not join to closed wires",
-        "each beginning where the one before ends, the last ending where the first begins",
-    )
+    return None
+
+
+def _fitted_lines(points: np.ndarray, values: np.ndarray, path: Path, where: str, name: str) -> Coil:
+    """Dipoles fitted to elements of current that do not join in the order given; as points, as SimNIBS takes them."""
+    sites = place_sites(points, points)
+    solid = np.concatenate([points, sites])
+    fitted = points_in_front(solid, FITTED_POINTS, 0)
+    held_out = brain_points(FITTED_POINTS, 1)
+
+    def field(at):
+        return (1 / cdist(at, points)) @ values * 1e-6
+
+    moments = moments_at(sites, fitted, field(fitted))
+    kept = moments.astype(np.float32).astype(float)
+    fit = fit_error(dipole_potential(sites, kept, held_out), field(held_out), of=f"line elements of {name}")
+    if fit.error > POOR:
+        raise _wrong(
+            path,
+            f"{where}: line elements whose field dipoles miss by {100 * fit.error:.0f} %",
+            "elements that make closed wires behind z = 0",
+        )
+    coil = from_dipoles(sites, moments, windings=points)
+    return Coil(coil.positions, coil.moments, coil.windings, name, fit=fit)
 
 
 def _deformation(coil: dict[str, Any], element: dict[str, Any], path: Path, where: str) -> Float[np.ndarray, "4 4"]:
