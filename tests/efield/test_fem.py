@@ -168,6 +168,7 @@ def test_isotropic_tensors_are_scalars(system, field, coil):
 
 
 def test_without_pyamg_the_potential_is_the_same(system, field, coil, monkeypatch):
+    pytest.importorskip("pyamg")
     monkeypatch.setattr(fem.importlib.util, "find_spec", lambda name: None)
     plain = solve_mesh(mesh_system(system.mesh), coil, pose_over())
     assert plain.iterations > 2 * field.iterations

@@ -236,6 +236,28 @@ def test_tkr_surfaces_are_moved_by_c_ras(tmp_path):
     np.testing.assert_allclose(heads.load_surfaces(folder)["rh_pial"].vertices, corners(1.0) + c_ras, atol=1e-4)
 
 
+def test_a_subject_folder_without_volume_information_in_its_surfaces(tmp_path, labels):
+    """The subject's own volume says where they lie; without it a warning says that nothing does."""
+    c_ras = np.array([1.5, -2.0, 3.25])
+    for name in ("surf", "mri"):
+        (tmp_path / "bert" / name).mkdir(parents=True)
+    for side in ("lh", "rh"):
+        write_geometry(tmp_path / "bert" / "surf" / f"{side}.white", corners(1.0), TETRAHEDRON)
+        write_geometry(tmp_path / "bert" / "surf" / f"{side}.pial", corners(1.5), TETRAHEDRON)
+    with pytest.warns(UserWarning, match="may be off by the volume's c_ras"):
+        there = heads.load_surfaces(tmp_path / "bert")
+    np.testing.assert_allclose(there["rh_pial"].vertices, corners(1.5), atol=1e-4)
+    conformed = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+    conformed[:3, 3] = c_ras - conformed[:3, :3] @ np.array([8, 8, 8])
+    volume = nibabel.MGHImage(np.zeros((16, 16, 16), np.uint8), conformed)
+    nibabel.save(volume, tmp_path / "bert" / "mri" / "orig.mgz")
+    for place in (tmp_path / "bert", tmp_path / "bert" / "surf"):
+        np.testing.assert_allclose(heads.load_surfaces(place)["rh_pial"].vertices, corners(1.5) + c_ras, atol=1e-4)
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "seg.nii.gz")
+    head = heads.load(tmp_path / "seg.nii.gz", surfaces=tmp_path / "bert")
+    np.testing.assert_allclose(head.surfaces["lh_white"].vertices, corners(1.0) + c_ras, atol=1e-4)
+
+
 def test_surfaces_that_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         heads.load_surfaces(tmp_path / "absent")

@@ -16,15 +16,25 @@ from nibabel.freesurfer.io import read_geometry
 from tmsjax.core.errors import InputError
 from tmsjax.head.model import SURFACES, Surface
 
+SUBFOLDERS = ("surf", "surfaces")
+"""Where FreeSurfer's subject folder and SimNIBS's m2m folder keep their surfaces."""
+
+VOLUMES = ("orig.mgz", "T1.mgz", "brain.mgz", "aseg.mgz")
+"""Volumes of FreeSurfer's subject folder, all in the frame of its surfaces."""
+
 NAMES = "lh.white, lh.pial, rh.white, rh.pial (FreeSurfer), or lh_white.gii(.gz), lh.white.surf.gii and so on (GIFTI)"
 
 
 def load_surfaces(folder: str | Path, *, required: bool = True) -> dict[str, Surface] | None:
     """Read lh and rh, white and pial, from a folder: FreeSurfer geometry (``lh.white``) or GIFTI (``lh_white.gii``).
 
-    FreeSurfer geometry is in its own "tkr" frame; the c_ras of the file's volume information moves it to scanner
-    RAS+ mm. GIFTI is taken as scanner RAS+ mm, with the c_ras that FreeSurfer's ``mris_convert`` leaves in its
-    metadata (VolGeomC_R, _A, _S) added unless its coordinate system is already the scanner's.
+    A folder that has none itself is taken for FreeSurfer's subject folder or SimNIBS's m2m folder: the surfaces are
+    then looked for in ``surf`` and ``surfaces``.
+
+    FreeSurfer geometry is in its own "tkr" frame; the c_ras of the file's volume information, or if it has none of the
+    subject's volumes in ../mri, moves it to scanner RAS+ mm; where neither is there, a warning says so. GIFTI is taken
+    as scanner RAS+ mm, with the c_ras that FreeSurfer's ``mris_convert`` leaves in its metadata (VolGeomC_R, _A, _S)
+    added unless its coordinate system is already the scanner's.
 
     Returns:
         The four surfaces by name, or None if they are not ``required`` and the folder has none of them or, with a
@@ -36,7 +46,8 @@ def load_surfaces(folder: str | Path, *, required: bool = True) -> dict[str, Sur
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError("there is no such folder of surfaces", got=folder, expected=f"a folder with {NAMES}")
-    paths = {name: path for name in SURFACES if (path := _find(folder, name))}
+    places = [folder, *(folder / name for name in SUBFOLDERS)]
+    paths = next(filter(None, map(_all_in, places)), {})
     if not paths and not required:
         return None
     missing = [name for name in SURFACES if name not in paths]
@@ -118,6 +129,11 @@ def _checked(vertices: np.ndarray, faces: np.ndarray, path: Path) -> Surface:
     return Surface(vertices=vertices, faces=faces)
 
 
+def _all_in(folder: Path) -> dict[str, Path]:
+    """Those of the four surfaces that a folder has."""
+    return {name: path for name in SURFACES if (path := _find(folder, name))}
+
+
 def _find(folder: Path, name: str) -> Path | None:
     side, kind = name.split("_")
     hemi = {"lh": "L", "rh": "R"}[side]
@@ -128,10 +144,23 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _read_freesurfer(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    geometry: Any = read_geometry(path, read_metadata=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No volume information")  # said below, where it matters
+        geometry: Any = read_geometry(path, read_metadata=True)
     vertices, faces, info = geometry
     if len(info) and "cras" in info and str(info.get("valid", "1")).split("#")[0].strip().startswith("1"):
-        vertices = vertices + np.asarray(info["cras"], np.float64)
+        return vertices + np.asarray(info["cras"], np.float64), faces
+    # Without the footer that says where its volume lies, the subject's own volumes say it.
+    for name in VOLUMES:
+        volume = path.parent.parent / "mri" / name
+        if volume.is_file():
+            image: Any = nibabel.load(volume)
+            return vertices + np.asarray(image.header["Pxyz_c"], np.float64), faces
+    warnings.warn(
+        f"{path} does not say where its volume lies (no valid volume information, and no ../mri/{VOLUMES[0]}): "
+        "its coordinates are taken as scanner RAS+ mm, and may be off by the volume's c_ras",
+        stacklevel=2,
+    )
     return vertices, faces
 
 
