@@ -145,7 +145,7 @@ def _find(folder: Path, name: str) -> Path | None:
 
 def _read_freesurfer(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "No volume information")  # said below, where it matters
+        warnings.filterwarnings("ignore", "No volume information|Unknown extension code")  # said below
         geometry: Any = read_geometry(path, read_metadata=True)
     vertices, faces, info = geometry
     if len(info) and "cras" in info and str(info.get("valid", "1")).split("#")[0].strip().startswith("1"):
