@@ -152,7 +152,8 @@ def test_mapped_chunked_and_plain_calls_agree(values, inner, method, monkeypatch
         return jnp.sum(dataclasses.replace(field, values=values).at(inner[:151], method=method) ** 2)
 
     whole = jax.grad(objective)(field.values)
-    monkeypatch.setattr(interpolate, "CHUNK", 64)
+    for name in ("CHUNK", "CUBIC_CHUNK"):
+        monkeypatch.setattr(interpolate, name, 64)
     jax.clear_caches()
     np.testing.assert_allclose(field.at(inner[:151], method=method), plain[:151], atol=1e-6)
     np.testing.assert_allclose(jax.grad(objective)(field.values), whole, atol=1e-5)

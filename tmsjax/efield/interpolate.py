@@ -8,20 +8,21 @@ from itertools import product
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 REACH = 2
 """Voxels from a point's nearest voxel that the cubic stencil reaches."""
 
-CHUNK = 2**15
-"""Points interpolated at once: 25 MB of cubic stencils, however many points there are."""
+CHUNK, CUBIC_CHUNK = 2**17, 2**15
+"""Points interpolated at once: some 25 MB, however many points there are."""
 
 
-def chunked(function: Callable[[Array], Array], voxel: Float[Array, "p 3"]) -> Float[Array, "p 3"]:
-    """``function`` of grid indices, over chunks of at most ``CHUNK`` rows."""
-    if len(voxel) <= CHUNK:
+def chunked(function: Callable[[Array], Array], voxel: Float[Array, "p 3"], size: int) -> Float[Array, "p 3"]:
+    """``function`` of grid indices, over chunks of at most ``size`` rows."""
+    if len(voxel) <= size:
         return function(voxel)
-    rows_ = jnp.pad(voxel, ((0, -len(voxel) % CHUNK), (0, 0)), mode="edge").reshape(-1, CHUNK, 3)
+    rows_ = jnp.pad(voxel, ((0, -len(voxel) % size), (0, 0)), mode="edge").reshape(-1, size, 3)
     return jax.lax.map(function, rows_).reshape(-1, 3)[: len(voxel)]
 
 
@@ -40,6 +41,7 @@ def nearest(mask: Bool[Array, "i j k"], voxel: Float[Array, "p 3"]) -> Bool[Arra
     return in_grid & mask.reshape(-1)[(clipped[:, 0] * mask.shape[1] + clipped[:, 1]) * mask.shape[2] + clipped[:, 2]]
 
 
+@jax.custom_jvp
 def trilinear(
     values: Float[Array, "i j k 3"], mask: Bool[Array, "i j k"], voxel: Float[Array, "p 3"]
 ) -> Float[Array, "p 3"]:
@@ -49,21 +51,63 @@ def trilinear(
     whose nearest voxel holds tissue; 0 where no neighbour does. The two neighbours along the last axis lie side by
     side in memory and are read together.
     """
+    total, weight = _eight(values, mask, voxel, 1)[0]
+    return total / jnp.where(weight > 0, weight, 1)[:, None]
+
+
+def _trilinear_jvp(primals, tangents):
+    """As ``_keys_jvp``: linear in both tangents, all slopes in one pass."""
+    values, mask, voxel = primals
+    with_field = jnp.zeros(voxel.shape, values.dtype) if _still(tangents[0]) else trilinear(tangents[0], mask, voxel)
+    if _still(tangents[2]):
+        return trilinear(*primals), with_field
+    (total, weight), *slopes = _eight(values, mask, voxel, 4)
+    weight = jnp.where(weight > 0, weight, 1)[:, None]
+    at = total / weight
+    # Over the outer half voxel of the grid nothing changes across its border.
+    free = (voxel >= 0) & (voxel <= jnp.asarray(mask.shape) - 1)
+    moved = jnp.zeros_like(at)
+    for axis, (slope, change) in enumerate(slopes):
+        step = jnp.where(free[:, axis], tangents[2][:, axis], 0)
+        moved = moved + (slope - at * change[:, None]) / weight * step[:, None]
+    return at, moved + with_field
+
+
+trilinear.defjvp(_trilinear_jvp, symbolic_zeros=True)
+
+
+def _still(tangent) -> bool:
+    """Whether nobody asks for the derivative in this argument, so that it need not be worked out."""
+    return isinstance(tangent, SymbolicZero)
+
+
+def _eight(values: Array, mask: Array, voxel: Array, kinds: int) -> list[tuple[Array, Array]]:
+    """Sums over the neighbours in tissue: of weight x value (p, 3) and of weights (p,).
+
+    With ``kinds`` 4 they are followed by the same of the weights' slopes along each axis.
+    """
     thin = [(0, int(n == 1)) for n in mask.shape]
     values, mask = jnp.pad(values, [*thin, (0, 0)]), jnp.pad(mask, thin)
     # Over the outer half voxel of the grid all weight is on the outermost voxel.
     inner = jnp.clip(jnp.nan_to_num(voxel), 0, jnp.asarray(mask.shape) - 1)
     base, f = _split(inner, 0, [n - 2 for n in mask.shape])
     flat, tissue = values.reshape(-1), mask.reshape(-1)
-    total, weight = jnp.zeros(voxel.shape, values.dtype), jnp.zeros(len(voxel), values.dtype)
+    x, y, z = ((1 - f[:, n], f[:, n]) for n in range(3))
+    sums = [(jnp.zeros(voxel.shape, values.dtype), jnp.zeros(len(voxel), values.dtype)) for _ in range(kinds)]
     for a, b in product((0, 1), repeat=2):
         start = _flat(base, (a, b, 0), mask.shape)
         pair, there = rows(flat, 3 * start, 6), rows(tissue, start, 2)
-        side = (f[:, 0] if a else 1 - f[:, 0]) * (f[:, 1] if b else 1 - f[:, 1])
-        for n, w in enumerate((side * (1 - f[:, 2]), side * f[:, 2])):
-            w = jnp.where(there[:, n], w, 0).astype(values.dtype)
-            total, weight = total + w[:, None] * pair[:, 3 * n : 3 * n + 3], weight + w
-    return total / jnp.where(weight > 0, weight, 1)[:, None]
+        for c in (0, 1):
+            at = pair[:, 3 * c : 3 * c + 3]
+            weights = (x[a] * y[b] * z[c], _sign(a) * y[b] * z[c], _sign(b) * x[a] * z[c], _sign(c) * x[a] * y[b])
+            for n in range(kinds):
+                w = jnp.where(there[:, c], weights[n], 0).astype(values.dtype)
+                sums[n] = (sums[n][0] + w[:, None] * at, sums[n][1] + w)
+    return sums
+
+
+def _sign(end: int) -> int:
+    return 2 * end - 1
 
 
 def scalar_trilinear(values: Float[Array, "i j k"], voxel: Float[Array, "p 3"]) -> Float[Array, " p"]:
@@ -92,13 +136,13 @@ def cubic(
     def near_air(_):
         full = extended(values, mask)
         inner = jnp.clip(jnp.nan_to_num(voxel), -0.5, shape - 0.5)
-        return chunked(partial(_keys, full), inner + REACH)
+        return chunked(partial(_keys, full), inner + REACH, CUBIC_CHUNK)
 
     if min(mask.shape) < 4:
         return near_air(None)
 
     def within(_):
-        return chunked(partial(_keys, values), voxel)
+        return chunked(partial(_keys, values), voxel, CUBIC_CHUNK)
 
     all_tissue = jnp.all(_stencil_in_tissue(mask, voxel) | ~nearest(mask, voxel))
     return jax.lax.cond(all_tissue, within, near_air, None)
@@ -128,21 +172,27 @@ def _keys(values: Float[Array, "i j k 3"], voxel: Float[Array, "p 3"]) -> Float[
     return _along_x(_along_y(_along_z(_cubes(values, corner), wz), wy), wx)
 
 
-@_keys.defjvp
 def _keys_jvp(primals, tangents):
     """The rule is linear in both tangents, so that JAX transposes it: one pass gives the value and all slopes.
 
     Reverse mode then keeps 9 numbers a point for the points' gradient, and adds weights into the field's.
     """
     values, voxel = primals
+    with_field = jnp.zeros(voxel.shape, values.dtype) if _still(tangents[0]) else _keys(tangents[0], voxel)
+    if _still(tangents[1]):
+        return _keys(*primals), with_field
     corner, (wx, wy, wz), (sx, sy, sz) = _stencil(values.shape[:3], voxel)
     cubes = _cubes(values, corner)
     planes, sloped = _along_z(cubes, wz), _along_z(cubes, sz)
     lines = _along_y(planes, wy)
-    at = _along_x(lines, wx)
     slopes = (_along_x(lines, sx), _along_x(_along_y(planes, sy), wx), _along_x(_along_y(sloped, wy), wx))
-    moved = sum(slope * tangents[1][:, axis : axis + 1] for axis, slope in enumerate(slopes))
-    return at, moved + _along_x(_along_y(_along_z(_cubes(tangents[0], corner), wz), wy), wx)
+    moved = jnp.zeros_like(slopes[0])
+    for axis, slope in enumerate(slopes):
+        moved = moved + slope * tangents[1][:, axis : axis + 1]
+    return _along_x(lines, wx), moved + with_field
+
+
+_keys.defjvp(_keys_jvp, symbolic_zeros=True)
 
 
 def _cubes(values: Float[Array, "i j k 3"], corner: Int[Array, "p 3"]) -> Float[Array, "p 4 4 4 3"]:

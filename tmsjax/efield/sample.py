@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
+from tmsjax.efield import interpolate
 from tmsjax.efield.interpolate import chunked, cubic, nearest, trilinear
 from tmsjax.efield.types import EField
 
@@ -95,5 +96,8 @@ def _inside(mask: Array, affine: Array, points_mm: Array) -> Array:
 def _sample(values: Array, mask: Array, affine: Array, points_mm: Array, method: str = "linear") -> tuple[Array, Array]:
     voxel = to_voxels(affine, points_mm)
     valid = nearest(mask, voxel)
-    at = cubic(values, mask, voxel) if method == "cubic" else chunked(partial(trilinear, values, mask), voxel)
+    if method == "cubic":
+        at = cubic(values, mask, voxel)
+    else:
+        at = chunked(lambda v: trilinear(values, mask, v), voxel, interpolate.CHUNK)
     return jnp.where(valid[:, None], at, jnp.nan), valid
