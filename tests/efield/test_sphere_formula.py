@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,6 +71,49 @@ def test_radial_dipole_in_closed_form():
     np.testing.assert_allclose(at(POINTS, q, m), expected, rtol=1e-9, atol=1e-14)
 
 
+DIRECTIONS = st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: np.linalg.norm(v) > 0.1)
+
+
+def unit(v):
+    return np.asarray(v) / np.linalg.norm(v)
+
+
+@settings(max_examples=25, deadline=None)
+@given(DIRECTIONS, st.floats(60, 300))
+def test_radial_dipole_anywhere(direction, distance):
+    """m along q: with m x q = 0 Heller & van Hulsteyn's E is -(mu0/4pi) dI/dt m x (r - q) / |r - q|^3."""
+    q = distance * unit(direction)[None]
+    m = 2e-3 * unit(direction)[None]
+    r = 0.5 * POINTS
+    expected = -DIPOLE_A * np.cross(m, r - q) / np.linalg.norm(r - q, axis=1, keepdims=True) ** 3
+    np.testing.assert_allclose(at(r, q, m), expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+
+
+@jax.jit
+def field_and_slope(r, q, m):
+    return at(r, q, m)[0], jax.jacfwd(lambda x: at(x, q, m)[0])(r)
+
+
+@settings(max_examples=25, deadline=None)
+@given(DIRECTIONS, DIRECTIONS, DIRECTIONS, st.floats(0.05, 0.97))
+def test_laws_hold_for_any_dipole(where, moment, point, depth):
+    """Curl E = -dB/dt, div E = 0 and no radial component make E unique: nothing else can be the answer."""
+    q, m, r = 100 * unit(where)[None], 1e-3 * unit(moment)[None], 100 * depth * unit(point)
+    e, j = (np.asarray(a) for a in field_and_slope(r, q, m))
+    size = np.abs(j).max()
+    assert abs(e @ unit(r)) < 1e-12 * size * np.linalg.norm(r)
+    assert abs(np.trace(j)) < 1e-10 * size
+    b_per_s = flux_density(q, m, r[None])[0] * 1e6
+    np.testing.assert_allclose(curl(j) * 1e3, -b_per_s, rtol=1e-7, atol=1e-7 * np.abs(b_per_s).max())
+
+
+def test_far_dipoles_are_a_uniform_field():
+    """Far away B is uniform over the sphere and E = -dB/dt x r / 2 about its centre."""
+    q, m = np.array([[3e5, -2e5, 4e5]]), np.array([[2e3, 1e3, -1e3]])
+    b_per_s = flux_density(q, m, np.zeros((1, 3)))[0] * 1e6
+    np.testing.assert_allclose(at(POINTS, q, m), -np.cross(b_per_s, POINTS * 1e-3) / 2, rtol=2e-3, atol=0)
+
+
 def test_nothing_at_the_centre():
     assert float(jnp.abs(at(np.zeros(3))).max()) == 0
 
@@ -132,6 +177,61 @@ def test_points_of_any_kind(kind):
 def test_bad_points(points, centre, message):
     with pytest.raises(InputError, match=message):
         sphere_efield(from_dipoles(Q, M), HERE, points, centre)
+
+
+def test_float64_keeps_its_digits():
+    """A coil in float64 loses none on its way through the pose: two poses that undo each other's shift."""
+    shift = np.array([1e3, -2e3, 3e3]) + 1 / 3
+    coil = type(from_dipoles(Q, M))(jnp.asarray(Q), jnp.asarray(M), jnp.asarray(Q), "two")
+    moved = sphere_efield(coil, CoilPose(jnp.eye(3), jnp.asarray(shift)), POINTS + shift, shift)
+    assert moved.dtype == jnp.float64
+    np.testing.assert_allclose(moved, at(POINTS), rtol=1e-9)
+    single = CoilPose(jnp.eye(3, dtype=jnp.float32), jnp.zeros(3, jnp.float32))
+    coarse = type(coil)(jnp.asarray(Q, jnp.float32), jnp.asarray(M, jnp.float32), coil.windings, "two")
+    as_given = at(POINTS, np.asarray(coarse.positions, float), np.asarray(coarse.moments, float))
+    np.testing.assert_allclose(sphere_efield(coarse, single, POINTS, np.zeros(3)), as_given, rtol=1e-12)
+
+
+def test_a_point_on_the_sphere_of_the_nearest_dipole():
+    """A dipole is at 100.2 mm: just below it there is a field, at it none."""
+    coil = from_dipoles(Q, M)
+    radius = np.linalg.norm(np.asarray(coil.positions, float), axis=1).min()
+    below = sphere_efield(coil, HERE, [[0, 0, radius - 1e-3]], np.zeros(3))
+    assert np.isfinite(np.asarray(below)).all()
+    with pytest.raises(InputError, match="outside any sphere"):
+        sphere_efield(coil, HERE, [[0, 0, radius]], np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positions": [[np.nan, 0, 100.0], [0, 0, 110.0]]}, "dipole positions: not finite"),
+        ({"moments": [[np.inf, 0, 0], [0, 0, 1e-3]]}, "dipole moments: not finite"),
+    ],
+)
+def test_bad_coil(change, message):
+    coil = dataclasses.replace(from_dipoles(Q, M), **{k: jnp.asarray(v) for k, v in change.items()})
+    with pytest.raises(InputError, match=message):
+        sphere_efield(coil, HERE, POINTS, np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("rotation", "message"),
+    [
+        (np.diag([1, 1, -1.0]), "mirror|reflect"),
+        (np.diag([2.0, 2, 2]), "scaled"),
+        (np.eye(3) + np.eye(3, k=1), "sheared"),
+    ],
+)
+def test_bad_pose(rotation, message):
+    with pytest.raises(InputError, match=message):
+        sphere_efield(from_dipoles(Q, M), CoilPose(jnp.asarray(rotation), jnp.zeros(3)), POINTS, np.zeros(3))
+
+
+@pytest.mark.parametrize(("didt", "message"), [(np.nan, "didt: not finite"), (np.ones(2), "didt is not a scalar")])
+def test_bad_rate(didt, message):
+    with pytest.raises(InputError, match=message):
+        sphere_efield(from_dipoles(Q, M), HERE, POINTS, np.zeros(3), didt)
 
 
 def test_traced_points():

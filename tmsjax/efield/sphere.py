@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
@@ -12,6 +14,7 @@ from tmsjax.coil import Coil, CoilPose
 from tmsjax.coil.primary import chunked, place
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
+from tmsjax.core.transforms import check_rigid
 from tmsjax.core.units import DIPOLE_A
 
 
@@ -20,15 +23,18 @@ def sphere_efield(
     pose: CoilPose,
     points_mm: ArrayLike,
     centre_mm: ArrayLike,
-    didt: float | Float[Array, ""] = 1.0,
+    didt: ArrayLike = 1.0,
 ) -> Float[Array, "p 3"]:
     """E-field (p, 3) in V/m that a coil induces in a spherically symmetric conductor centred at ``centre_mm``.
 
     It depends neither on the conductivities nor on the radii, as long as the points (p, 3) mm lie inside and the coil
-    outside. Float64 where JAX has it enabled. ``didt`` in A/us.
+    outside. So it is exact in layered spheres and says nothing about how a solver averages conductivities where the
+    field crosses a border: see a folded conductor for that (tests/folded.py). Float64, coil and pose included, where
+    JAX has it enabled; a coil's float32 dipoles are taken as they are. ``didt`` in A/us.
 
-    Raises InputError for points or a centre of another shape or not finite, and for points as far from the centre as
-    the nearest dipole: no sphere holds them and leaves the coil out (values are checked where they are concrete).
+    Raises InputError for points or a centre of another shape or not finite, dipoles that are not finite, a pose that is
+    not rigid, a ``didt`` that is no finite number, and for points as far from the centre as the nearest dipole: no
+    sphere holds them and leaves the coil out (values are checked where they are concrete).
     """
     points, centre = jnp.asarray(points_mm, float), jnp.asarray(centre_mm, float)
     for what, value, fits, shape in (
@@ -39,11 +45,28 @@ def sphere_efield(
             raise InputError(f"{what}: wrong shape", got=value.shape, expected=f"{shape} in mm")
         if not isinstance(value, Tracer) and not bool(jnp.isfinite(value).all()):
             raise InputError(f"{what}: not finite", got="NaN or inf", expected="finite mm")
-    positions, moments = (a.astype(points.dtype) for a in place(coil, pose))
+    coil, pose, didt = _checked(coil, pose, didt)
+    positions, moments = place(coil, pose)
     q, r = positions - centre, points - centre
     if len(r) and not isinstance(q, Tracer) and not isinstance(r, Tracer):
         _check_between(jnp.linalg.norm(q, axis=1), jnp.linalg.norm(r, axis=1))
     return didt * dipoles_in_sphere(q, moments, r)
+
+
+def _checked(coil: Coil, pose: CoilPose, didt: ArrayLike) -> tuple[Coil, CoilPose, Array]:
+    """Coil, pose and rate in the precision that JAX works in, so that placing the coil loses none."""
+    for what, value in (("dipole positions", coil.positions), ("dipole moments", coil.moments), ("didt", didt)):
+        if not isinstance(value, Tracer) and not np.isfinite(np.asarray(value, float)).all():
+            raise InputError(f"{what}: not finite", got="NaN or inf", expected="finite mm, A.m2 per A, A/us")
+    rate = jnp.asarray(didt, float)
+    if rate.shape != ():
+        raise InputError("didt is not a scalar", got=rate.shape, expected="one number, A/us")
+    if not any(isinstance(a, Tracer) for a in (pose.rotation, pose.centre)):
+        check_rigid(pose.matrix, "coil pose matrix")
+    coil = dataclasses.replace(
+        coil, positions=jnp.asarray(coil.positions, float), moments=jnp.asarray(coil.moments, float)
+    )
+    return coil, CoilPose(jnp.asarray(pose.rotation, float), jnp.asarray(pose.centre, float)), rate
 
 
 def _check_between(dipoles_mm: Float[Array, "d"], points_mm: Float[Array, "p"]) -> None:  # noqa: UP037
