@@ -60,6 +60,8 @@ class EfieldOptions:
     """Axes and order of the tensors: of dtifit and dwi2cond, the same in the voxels' own axes, of dwi2tensor."""
     voxel_mm: float | None = None
     """Voxels that a .msh is turned into, and of the NIfTI written from it; 1 mm if left out."""
+    tissues: dict[int, int] = dataclasses.field(default_factory=dict)
+    """Tag and label of the voxels that a .msh is turned into, for tags that are not SimNIBS's: --tissues 3 2"""
     coarsen: int = 1
     """Solve on voxels this many times larger; voxel engine only."""
     reorder: bool = False
@@ -166,8 +168,8 @@ def _check(options: EfieldOptions) -> None:
         raise InputError(
             "--conductivity-map stands alone", got="--dti or --coarsen too", expected="the map, in which all is said"
         )
-    if not whole and (options.voxel_mm is not None or options.reorder):
-        raise InputError("--voxel-mm and --reorder are for meshes", got=options.head, expected="a .msh")
+    if not whole and (options.voxel_mm is not None or options.reorder or options.tissues):
+        raise InputError("--voxel-mm, --tissues and --reorder are for meshes", got=options.head, expected="a .msh")
 
 
 def _load(options: EfieldOptions) -> tuple[Any, Any, Any]:
@@ -178,13 +180,13 @@ def _load(options: EfieldOptions) -> tuple[Any, Any, Any]:
     head = mesh = surfaces = None
     # A pose and a mesh need no voxels; a target needs the scalp, which is found on voxels.
     if options.engine == "voxel" or options.pose is None:
-        own: dict[str, Any] = {"voxel_mm": options.voxel_mm, "reorder": options.reorder} if whole else {}
+        own: dict[str, Any] = {"tissues": options.tissues, "voxel_mm": options.voxel_mm, "reorder": options.reorder}
         head = load(
             options.head,
             surfaces=options.surfaces,
             conductivity=options.conductivity,
             mni_to_head=options.mni_to_head,
-            **own,
+            **(own if whole else {}),
         )
         surfaces = head.surfaces
     elif options.surfaces is not None:
