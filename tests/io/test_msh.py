@@ -332,3 +332,24 @@ def test_a_version_that_is_not_written(tmp_path):
         write_msh(tmp_path / "a.msh", Msh(CUBE, np.zeros((0, 4), np.int32), np.zeros(0, np.int32)))
     with pytest.raises(InputError, match="cannot be written"):
         write_msh(tmp_path / "absent" / "a.msh", small())
+
+
+@given(seed=st.integers(0, 2**32 - 1), how=st.sampled_from([*FORMATS, "<", ">"]))
+@settings(max_examples=200, deadline=None)
+def test_damaged_bytes_are_refused_or_read_but_nothing_else(tmp_path_factory, seed, how):
+    """Bytes changed, lost or put in: an InputError, or a mesh whose indices are good."""
+    rng, path = np.random.default_rng(seed), tmp_path_factory.getbasetemp() / "damaged.msh"
+    if isinstance(how, str):
+        whole = bytearray(old_binary(how))
+    else:
+        mesh = small(names={(3, 2): "grey"}, node_data={"v": np.arange(5.0)}, element_data={"E": np.ones((3, 3))})
+        whole = bytearray(write_msh(path, mesh, version=how[0], binary=how[1]).read_bytes())
+    at, some = int(rng.integers(len(whole))), rng.integers(0, 256, rng.integers(1, 6)).astype(np.uint8).tobytes()
+    whole[at : at + int(rng.integers(0, 6))] = some
+    path.write_bytes(whole)
+    try:
+        mesh = read_msh(path)
+    except InputError:
+        return
+    assert np.isfinite(mesh.nodes).all()
+    assert set(mesh.tetrahedra.ravel()) | set(mesh.triangles.ravel()) <= set(range(len(mesh.nodes)))
