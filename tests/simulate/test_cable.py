@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmsjax.cells import cable_model
+from tmsjax.cells import cable_model, load
 from tmsjax.core.errors import InputError
 from tmsjax.simulate import Search, Status, find_threshold, fires, pulse, thresholds, traces, uniform_thresholds
 from tmsjax.simulate.cable import membrane, ops, simd
@@ -264,3 +264,16 @@ def test_no_compiler_is_needed(small_cell, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     result = uniform_thresholds(small_cell, UP[None], engine="cable", initiation=False, workers=os.cpu_count())
     assert result.ok.all()
+
+
+@pytest.mark.parametrize("name", ["open/L23_PC_1", "open/L4_LBC_1", "open/L5_PC_1"])
+def test_random_fields_of_whole_cells_have_neurons_thresholds(name):
+    """A few of the 200 fields a cell of benchmarks/groundtruth.py: largest difference 1 %, median 0.1 %."""
+    cell = load(name)
+    fields = _random_fields(cable_model(cell), 4, seed=11)
+    ours = thresholds(cell, fields, engine="cable", tolerance=2e-4, initiation=False)
+    assert ours.ok.all()
+    around = ours.v_per_m[:, None] * [1 - 1e-3, 1 + 1e-3]
+    np.testing.assert_array_equal(fires(cell, fields, around), [[False, True]] * 4)
+    reduced = thresholds(cell, fields, engine="cable", tolerance=2e-4, membrane="reduced", initiation=False)
+    np.testing.assert_allclose(reduced.v_per_m, ours.v_per_m, rtol=0.01)

@@ -148,7 +148,8 @@ dataset = open_dataset(sys.argv[2])
 directions = dataset.recipe()["direction"]
 n = cable_model(cell).n
 fields_of = lambda rows: np.repeat(directions[rows, None], n, axis=1)
-run_dataset(dataset, cell, fields_of, engine="cable", workers=int(sys.argv[3]), progress=lambda text: print(text, flush=True))
+say = lambda text: print(text, flush=True)
+run_dataset(dataset, cell, fields_of, engine="cable", workers=int(sys.argv[3]), progress=say)
 """
 
 

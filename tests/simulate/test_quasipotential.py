@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
-from tmsjax.cells import cable_model
+from tmsjax.cells import Cell, Section, cable_model
+from tmsjax.core.errors import InputError
 from tmsjax.simulate import quasipotential
-from tmsjax.simulate.quasipotential import injection_matrix
+from tmsjax.simulate.quasipotential import current_matrix, injection_matrix
 
 vectors = arrays(np.float64, 3, elements=st.floats(-300, 300))
 
@@ -82,3 +83,62 @@ def test_cable_theory_of_a_uniform_field(cable):
     rows = np.flatnonzero(np.array(cable.row_names) == "dend[0]")
     current = injection_matrix(cable) @ quasipotential(cable, np.broadcast_to([0.0, 0.0, 100.0], (cable.n, 3)))
     assert np.abs(current[rows[1:-1]]).max() < 1e-5 * np.abs(current[rows[-1]])
+
+
+def test_the_original_codes_rule_is_its_description(cable):
+    """Facts of the original code: the field of a section's last segment everywhere in it, and behind a section with two
+    children a straight chord from the end of the last section with one child (from the soma's child at the latest).
+
+    Here the initial segment (the soma's child) has two children, whose sections follow one another: the chord begins at
+    the initial segment's own end for both, so that all that differs from the tree is the field within sections.
+    """
+    field = np.random.default_rng(5).normal(size=(cable.n, 3))
+    last = cable.parent[cable.n :]
+    np.testing.assert_allclose(
+        quasipotential(cable, field, "aberra2019"), quasipotential(cable, field[last[cable.section]]), atol=1e-12
+    )
+
+
+def test_the_original_codes_chord_jumps_over_a_branch():
+    """Soma - a - b, b has two children c and d: c starts from the end of a (b's parent had one child), not of b."""
+    straight = {"soma": (0, 0, 0), "a": (0, 0, -100), "b": (0, 0, -200), "c": (80, 0, -260), "d": (-80, 0, -260)}
+    parents = {"soma": -1, "a": 0, "b": 1, "c": 2, "d": 2}
+    sections = []
+    for name, stop in straight.items():
+        start = (0, 0, 10) if parents[name] < 0 else list(straight.values())[parents[name]]
+        points = np.linspace(start, stop, 3).astype(np.float32)
+        region = {"soma": "soma", "a": "ais"}.get(name, "unmyelinated")
+        joint, nseg = (0.5 if name == "a" else 1.0), (1 if name == "soma" else 2)
+        diam = np.full(3, 1.0, np.float32)
+        sections.append(Section(name, region, parents[name], joint, points, diam, nseg, np.linspace(0, 1, nseg)))
+    cable = cable_model(Cell("chord", "L23_PC", tuple(sections)))
+    field = np.random.default_rng(6).normal(size=(cable.n, 3))
+    rows = {name: np.flatnonzero(np.array(cable.row_names) == name) for name in straight}
+    seen = field[cable.parent[cable.n :][cable.section]]
+
+    def along(start, stop):
+        return -0.5e-3 * (seen[start] + seen[stop]) @ (cable.xyz_um[stop] - cable.xyz_um[start])
+
+    es = quasipotential(cable, field, "aberra2019")
+    a_end, b_end = rows["a"][-1], rows["b"][-1]
+    for child in ("c", "d"):
+        first = rows[child][0]
+        assert es[first] == pytest.approx(es[a_end] + along(a_end, first), abs=1e-12)
+        assert abs(es[first] - (es[b_end] + along(b_end, first))) > 1e-3
+    np.testing.assert_allclose(
+        current_matrix(cable, "aberra2019") @ field.ravel(), injection_matrix(cable) @ es, atol=1e-12
+    )
+
+
+def test_one_matrix_makes_the_currents(cable):
+    field = np.random.default_rng(7).normal(size=(cable.n, 3))
+    matrix = current_matrix(cable)
+    np.testing.assert_allclose(
+        matrix @ field.ravel(), injection_matrix(cable) @ quasipotential(cable, field), atol=1e-12
+    )
+    assert matrix.nnz < 30 * cable.n
+
+
+def test_an_unknown_rule_is_refused(cable):
+    with pytest.raises(InputError, match='"tree" or "aberra2019"'):
+        quasipotential(cable, np.zeros((cable.n, 3)), "straight")

@@ -25,6 +25,8 @@ class SimulateOptions:
     """Dataset folder (zarr): made, or gone on with."""
     workers: int | None = None
     """Processes or threads; one a core by default."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler (tcp://host:port): its workers simulate instead of this machine."""
     cells: Path | None = None
     """Folder of cells that are not bundled (asc/CELL.asc)."""
 
@@ -64,6 +66,8 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
     engine: dict = {"engine": recipe.engine}
     if recipe.engine == "cable":
         engine["membrane"] = recipe.membrane
+    if options.scheduler:
+        engine["scheduler"] = options.scheduler
     if todo:
         with stages("fields") as say:
             source = recipes.Source(recipe, say)

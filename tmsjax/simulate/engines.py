@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
@@ -77,6 +78,7 @@ def open_engine(
     membrane: str = "full",
     backend: str = "numba",
     precision: str = "float32",
+    scheduler: str | None = None,
 ) -> Iterator[Engine]:
     """An engine that is ready to simulate this cell under this pulse, for as long as the block lasts.
 
@@ -92,6 +94,7 @@ def open_engine(
             they rest: faster, within 1 %.
         backend: of the cable engine: "numba" on the processor, "jax" on any device that JAX sees.
         precision: of the cable engine: "float32" or "float64".
+        scheduler: address of a Dask scheduler (tcp://host:port), whose workers then simulate instead of this machine.
 
     Raises:
         InputError: a name that does not exist, an option of another engine, a channel that the cable engine does not
@@ -110,15 +113,37 @@ def open_engine(
         for name, given, only in (("membrane", membrane, "full"), ("backend", backend, "numba")):
             if given != only:
                 raise InputError(f"{name} of engine='neuron'", got=repr(given), expected="engine='cable' for it")
+        if scheduler is not None:
+            with _on_cluster(scheduler, cell, pulse, engine, {"rule": rule, "tables": tables}) as client:
+                yield client(neuron_workers.neuron_source(tables))
+            return
         with neuron_workers.pool(cell, pulse, workers, rule=rule, tables=tables) as executor:
             yield neuron_workers.NeuronEngine(executor, tables)
         return
     from tmsjax.simulate.cable.engine import cable_engine
 
+    if scheduler is not None and backend == "jax":
+        raise InputError("backend on a cluster", got=repr(backend), expected="'numba'")
     on_host = cable_engine(cable_of(cell), pulse, membrane, precision, rule, workers)
     if backend == "jax":
         from tmsjax.simulate.cable.device_engine import DeviceEngine
 
         yield DeviceEngine(on_host)
-        return
-    yield on_host
+    elif scheduler is not None:
+        settings = {"membrane": membrane, "precision": precision, "rule": rule}
+        with _on_cluster(scheduler, cell, pulse, engine, settings) as client:
+            yield client(on_host.source)
+    else:
+        yield on_host
+
+
+@contextlib.contextmanager
+def _on_cluster(
+    scheduler: str, cell: Cell, pulse: Pulse, engine: str, options: dict
+) -> Iterator[Callable[[str], Engine]]:
+    """What makes an engine on the scheduler's workers of the words that say what simulates."""
+    from tmsjax.simulate.cluster import ClusterEngine, Setup, connect
+
+    with connect(scheduler) as client:
+        setup = Setup(cell, pulse, engine, options, uuid.uuid4().hex)
+        yield lambda source: ClusterEngine(client, setup, source)

@@ -52,6 +52,13 @@ def pool(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
+def neuron_source(tables: bool) -> str:
+    """What makes NEURON's numbers, in words."""
+    from importlib.metadata import version
+
+    return f"NEURON {version('neuron')}, {'tabulated' if tables else 'exact'} rates"
+
+
 @dataclasses.dataclass(frozen=True)
 class NeuronEngine:
     """NEURON's worker processes as an engine (see ``engines.Engine``)."""
@@ -62,9 +69,7 @@ class NeuronEngine:
     @property
     def source(self) -> str:
         """What makes the numbers, in words."""
-        from importlib.metadata import version
-
-        return f"NEURON {version('neuron')}, {'tabulated' if self.tables else 'exact'} rates"
+        return neuron_source(self.tables)
 
     def search(
         self,
@@ -161,6 +166,21 @@ class Simulator:
         found = find_threshold(self.oracle.fires, guess, search)
         return Answer(found, self.initiation(found.high) if initiation and found.status == Status.OK else -1)
 
+    def fires(self, fields: Float[ndarray, "k n 3"], amplitudes: Float[ndarray, "k a"]) -> Bool[ndarray, "k a"]:
+        """Whether the cell fires under every field (any scale) at each of its amplitudes (V/m at the soma)."""
+        out = np.zeros(amplitudes.shape, bool)
+        for k, field in enumerate(np.asarray(fields, float)):
+            self.set_field(field / np.linalg.norm(field[0]))
+            out[k] = [self.oracle.fires(float(amplitude)) for amplitude in amplitudes[k]]
+        return out
+
+    def traces(
+        self, field: Float[ndarray, "n 3"], amplitude: float, rows: Int[ndarray, " r"]
+    ) -> Float[ndarray, "steps_plus_1 r"]:
+        """Potentials (mV) of some rows every 5 us under one field (any scale)."""
+        self.set_field(np.asarray(field, float) / np.linalg.norm(field[0]))
+        return self.oracle.traces(float(amplitude), [int(row) for row in rows])
+
     def initiation(self, amplitude: float) -> int:
         """The row that fires first at the threshold; the finer time step may need up to 5 % more."""
         for percent in range(6):
@@ -185,18 +205,13 @@ def _search_task(fields: ndarray, guesses: ndarray, search: Search, initiation: 
 def _fires_task(fields: ndarray, amplitudes: ndarray) -> ndarray:
     if isinstance(_simulator, Exception):
         raise _simulator
-    out = np.zeros(amplitudes.shape, bool)
-    for k, field in enumerate(np.asarray(fields, float)):
-        _simulator.set_field(field / np.linalg.norm(field[0]))
-        out[k] = [_simulator.oracle.fires(float(amplitude)) for amplitude in amplitudes[k]]
-    return out
+    return _simulator.fires(fields, amplitudes)
 
 
 def _traces_task(field: ndarray, amplitude: float, rows: ndarray) -> ndarray:
     if isinstance(_simulator, Exception):
         raise _simulator
-    _simulator.set_field(field / np.linalg.norm(field[0]))
-    return _simulator.oracle.traces(float(amplitude), [int(row) for row in rows])
+    return _simulator.traces(field, amplitude, rows)
 
 
 @contextlib.contextmanager

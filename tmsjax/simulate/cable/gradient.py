@@ -26,8 +26,8 @@ from tmsjax.simulate.engines import cable_of
 from tmsjax.simulate.oracle import DT_MS
 from tmsjax.simulate.pulses import Pulse
 from tmsjax.simulate.pulses import pulse as as_pulse
-from tmsjax.simulate.search import Search, Status
-from tmsjax.simulate.truth import GUESS_V_PER_M, GUESSED_STEP, checked_fields
+from tmsjax.simulate.search import Search
+from tmsjax.simulate.truth import GUESS_V_PER_M, GUESSED_STEP, checked_fields, search_covered
 
 CLOSE = 1e-9
 """Relative width of the bracket at whose firing end the derivative is taken."""
@@ -71,11 +71,11 @@ def threshold_gradient(
     fields, size, covered = checked_fields(cell, np.asarray(field)[None])
     engine = cable_engine(cable_of(cell), as_pulse(pulse), membrane, "float64", rule, workers=1)
     search = Search(tolerance=CLOSE, split=0.5, step=2.0 if guess is None else GUESSED_STEP).checked()
-    (answer,) = engine.search(fields, np.array([GUESS_V_PER_M if guess is None else guess]), search, initiation=False)
-    if not covered[0] or answer.found.status != Status.OK:
-        why = Status.NOT_COVERED.sentence if not covered[0] else answer.found.status.sentence
-        raise InputError("gradient of a threshold", got=why, expected="a field that has a threshold")
-    amplitude = answer.found.high
+    starts = np.array([GUESS_V_PER_M if guess is None else guess])
+    found = search_covered(engine, fields, size, covered, starts, search, initiation=False)
+    if not found.ok[0]:
+        raise InputError("gradient of a threshold", got=found.why(0), expected="a field that has a threshold")
+    amplitude = float(found.v_per_m[0])
     row, step = deciding_crossing(engine, fields[0], amplitude)
     with jax.enable_x64(True):
         constants = model(engine.cable, membrane, DT_MS)

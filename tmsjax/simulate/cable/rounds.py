@@ -42,8 +42,8 @@ class Round:
     node: Int[ndarray, " k"]
     a: Int[ndarray, " k"]
     b: Int[ndarray, " k"]
-    edge_a: Int[ndarray, " k"]
-    edge_b: Int[ndarray, " k"]
+    edge_a: Int[ndarray, " links"]
+    edge_b: Int[ndarray, " links"]
     new_from: Int[ndarray, " f"]
     new_links: Int[ndarray, " f"]
     share: Float[ndarray, "k 2"] | None
