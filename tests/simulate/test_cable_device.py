@@ -103,11 +103,12 @@ def test_potentials_are_differentiable_in_field_amplitude_and_pulse(small_cell):
         wave = jnp.asarray(engine.run_wave)
         row = jnp.array([4], jnp.int32)
 
+        @jax.jit
         def last(current, amplitude, wave):
             return potentials(constants, current, amplitude, wave, row)[60, 0]
 
         point = (current, jnp.array([150.0]), wave)
-        slopes = jax.grad(last, argnums=(0, 1, 2))(*point)
+        slopes = jax.jit(jax.grad(last, argnums=(0, 1, 2)))(*point)
         rng = np.random.default_rng(1)
         for k, slope in enumerate(slopes):
             towards = jnp.asarray(rng.normal(size=slope.shape)) * jnp.abs(point[k]).max()

@@ -85,11 +85,11 @@ def open_engine(
     Args:
         cell: from ``cells.load``. pulse: the time course of all fields.
         engine: "neuron", the reference: processes with one cell each. "cable": the batched solver of the same
-            equations, 20 to 60 times as fast on the same core (``benchmarks/groundtruth.py``).
+            equations, about ten times as fast on the same core (``benchmarks/groundtruth.py``).
         workers: processes or threads, one a core by default.
         rule: how quasipotentials are integrated, "tree" or "aberra2019" (see ``quasipotential``).
         tables: of NEURON: whether rates are interpolated in tables of 0.1 mV (half the time, the same thresholds
-            within 0.01 %).
+            within 0.03 %).
         membrane: of the cable engine: "full", or "reduced" to the axon's NaTa_t and SKv3_1, with all other channels as
             they rest: faster, within 1 %.
         backend: of the cable engine: "numba" on the processor, "jax" on any device that JAX sees.
