@@ -277,3 +277,25 @@ def test_random_fields_of_whole_cells_have_neurons_thresholds(name):
     np.testing.assert_array_equal(fires(cell, fields, around), [[False, True]] * 4)
     reduced = thresholds(cell, fields, engine="cable", tolerance=2e-4, membrane="reduced", initiation=False)
     np.testing.assert_allclose(reduced.v_per_m, ours.v_per_m, rtol=0.01)
+
+
+def test_compiled_kernels_belong_to_the_text_they_were_compiled_from(monkeypatch):
+    """The name of the cached file carries a digest of the whole folder; where nothing can be written there is no cache."""
+    from tmsjax.simulate.cable import queue
+
+    assert simd.SOURCES in queue.run_queue.py_func.__qualname__
+    asked = []
+
+    def compiler(**options):
+        asked.append(options.get("cache", False))
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(simd, "njit", compiler)
+
+    def double(x):
+        return 2 * x
+
+    assert simd.kernel(double)(3) == 6
+    assert asked == [True, False]

@@ -8,9 +8,11 @@ every processor. Array rows are lanes: ``load(array, i)`` is ``array[i, :]`` of 
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import operator
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from llvmlite import ir
@@ -25,12 +27,28 @@ LANES = 16
 _CONTRACT = ("contract",)  # a * b + c may be one instruction; nothing is reordered
 
 
+def _sources() -> str:
+    """A digest of this folder's text: numba's cache looks at a function's own file, and not at what it calls."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+SOURCES = _sources()
+
+
 def kernel(function: Callable) -> Callable:
-    """Compile with numba on first use, into a cache on disk; runs without Python's lock.
+    """Compile with numba on first use, into a cache on disk where one can be written; runs without Python's lock.
 
     Like the two below it takes the function as it is written, from under the type checks of a test run.
     """
-    return njit(nogil=True, cache=True, error_model="numpy")(inspect.unwrap(function))
+    plain = inspect.unwrap(function)
+    plain.__qualname__ = f"{plain.__qualname__}_{SOURCES}"  # the name of the cached file
+    try:
+        return njit(nogil=True, cache=True, error_model="numpy")(plain)
+    except RuntimeError:  # no folder for the cache
+        return njit(nogil=True, error_model="numpy")(plain)
 
 
 def inlined(function: Callable) -> Callable:
