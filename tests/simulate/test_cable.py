@@ -280,7 +280,7 @@ def test_random_fields_of_whole_cells_have_neurons_thresholds(name):
 
 
 def test_compiled_kernels_belong_to_the_text_they_were_compiled_from(monkeypatch):
-    """The name of the cached file carries a digest of the whole folder; where nothing can be written there is no cache."""
+    """The cached file carries a digest of the whole folder in its name; where it cannot be written there is none."""
     from tmsjax.simulate.cable import queue
 
     assert simd.SOURCES in queue.run_queue.py_func.__qualname__
