@@ -14,6 +14,8 @@ from tmsjax import efield
 from tmsjax import head as heads
 from tmsjax.coil import CoilPose
 from tmsjax.core.errors import InputError
+from tmsjax.cortex import Population, patches
+from tmsjax.cortex.place import cell_frames
 from tmsjax.efield import posemodel
 
 RADII = {5: 60.0, 4: 53.0, 2: 45.0}
@@ -153,6 +155,24 @@ def test_a_region_gives_a_field_that_can_be_sampled(sphere, model, case):
     assert float(slope @ step) == pytest.approx(float(strength(step) - strength(-step)) / 2, rel=1e-2)
 
 
+def test_patches_of_neurons_know_how_they_change_with_the_pose(model, case):
+    """Coil pose -> field -> patches in the cells' frames, as thresholds need them."""
+    coil, pose = case
+    frames = cell_frames(np.array([[0.0, 0, 1], [0.6, 0, 0.8]]), np.array([10.0, 200.0]))
+    pop = Population(
+        jnp.asarray([[0.0, 0, 32], [3, -2, 30]], jnp.float32), jnp.asarray(frames, jnp.float32), jnp.arange(2),
+        jnp.zeros(2), jnp.ones(2), jnp.zeros(2, jnp.int32), "L5", 0.75,
+    )  # fmt: skip
+
+    @jax.jit
+    def strength(p):
+        return jnp.sum(jnp.linalg.norm(patches(model.field(coil, moved(pose, p)), pop, 1.5, n=3), axis=-1))
+
+    turn = jnp.asarray([0.4, 0.3, 0.2, 0.02])
+    slope = jax.grad(strength)(jnp.zeros(4))
+    assert float(slope @ turn) == pytest.approx(float(strength(turn) - strength(-turn)) / 2, rel=1e-2)
+
+
 def test_resampled_it_gives_the_field_at_points_of_the_region(model, case):
     points = CENTRE + np.random.default_rng(4).uniform(-5, 5, (20, 3))
     fewer = model.resampled(points)
@@ -240,6 +260,7 @@ def test_without_a_certificate_it_is_not_kept(model, tmp_path):
         ({"clearance_mm": 5.0}, "clearance of the pose model"),
         ({"clearance_mm": float("nan")}, "clearance of the pose model"),
         ({"tolerance": 2.0}, "tolerance"),
+        ({"held_out": 9}, "too few poses"),
     ],
 )
 def test_bad_requests(sphere, change, message):

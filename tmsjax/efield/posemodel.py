@@ -20,7 +20,7 @@ from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 from tmsjax.core.transforms import check_finite
 from tmsjax.efield.medium import conductivity
-from tmsjax.efield.posemodel_certificate import certify
+from tmsjax.efield.posemodel_certificate import certify, check_held_out
 from tmsjax.efield.posemodel_store import load, save
 from tmsjax.efield.posemodel_train import train
 from tmsjax.efield.posemodel_type import PoseModel
@@ -64,6 +64,8 @@ def precompute(
         InputError: points outside the tissue, a rank or clearance that no model can have, too few held-out poses.
         ConvergenceError: a solve that did not come down to the tolerance.
     """
+    if held_out:
+        check_held_out(held_out)
     model = train(head, points_mm, rank, clearance_mm, tolerance, coarsen, partial_volume, seed, progress, work)
     return certify(model, head, held_out, seed=seed + 1, progress=progress) if held_out else model
 
@@ -91,6 +93,8 @@ def precompute_region(
 
     Raises InputError as ``precompute`` does, and for a ball without such tissue.
     """
+    if held_out:
+        check_held_out(held_out)
     centre = check_finite(centre_mm, (3,), "centre of the region")
     if not (np.isfinite(radius_mm) and radius_mm > 0):
         raise InputError("radius of the region", got=radius_mm, expected="a positive number of mm")

@@ -61,9 +61,8 @@ def certify(
             got=f"head {head.name!r}",
             expected=f"the labels, affine and conductivities of head {made['head']!r} that it was made from",
         )
+    check_held_out(held_out)
     pairs = draw(model, head, held_out, seed) if isinstance(held_out, int) else list(held_out)
-    if len(pairs) < MINIMUM:
-        raise InputError("too few poses for a certificate", got=len(pairs), expected=f"at least {MINIMUM}")
     rows = []
     small = {name: reduce(coil, REDUCED) for name, coil in {coil.name: coil for coil, _ in pairs}.items()}
     for n, (coil, pose) in enumerate(pairs):
@@ -91,6 +90,13 @@ def certify(
         "poses": rows,
     }
     return dataclasses.replace(model, card=json.dumps({**made, "certificate": certificate}, sort_keys=True))
+
+
+def check_held_out(held_out: Sequence[tuple[Coil, CoilPose]] | int) -> None:
+    """Raise InputError for too few poses: asked before the work that would be lost."""
+    count = held_out if isinstance(held_out, int) else len(held_out)
+    if count < MINIMUM:
+        raise InputError("too few poses for a certificate", got=count, expected=f"at least {MINIMUM}")
 
 
 def errors(ours: Float[np.ndarray, "p 3"], truth: Float[np.ndarray, "p 3"]) -> dict[str, float]:
