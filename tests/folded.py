@@ -6,6 +6,7 @@ at any voxel size.
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -68,6 +69,12 @@ class Folded:
         affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
         affine[:3, 3] = [a[0] for a in axes]
         return _by_slabs(self.labels_at, axes), affine
+
+    def filled(self, label, voxel_mm):
+        """Voxels (i, j, k) that a tissue fills, as far as points near their corners tell."""
+        axis = self.axis(voxel_mm)
+        corners = itertools.product(np.array([-0.45, 0.45], np.float32) * voxel_mm, repeat=3)
+        return np.logical_and.reduce([_by_slabs(self.labels_at, [axis + d for d in c]) == label for c in corners])
 
     def octants(self, voxel_mm, shift=(0.0, 0.0, 0.0), points=2):
         """Conductivity (i, j, k, 8) S/m, the mean over ``points``^3 of each octant."""

@@ -1,7 +1,8 @@
 """The share of each tissue in every voxel, recovered from labels alone, for ``tmsjax.efield.conductivity``.
 
 Steps of voxel labels are the largest error of a finite-difference field: in a sphere of 2 mm voxels 4.8 % of the field
-in the brain, 1.0 % with exact shares of a voxel, 0.8 % with exact shares of its eight octants.
+in the brain, 1.0 % with exact shares of a voxel, 0.8 % with exact shares of its eight octants; 1.0-1.1 % with
+shares of octants recovered here. In folded grey matter at 1 mm shares recovered from labels leave 5 %, exact ones 4 %.
 """
 
 from __future__ import annotations
