@@ -18,7 +18,10 @@ CHUNK = 1024
 
 def to_coil_frame(pose: CoilPose, points_mm: ArrayLike) -> Float[Array, "p 3"]:
     """World points (p, 3) mm in the frame of a coil at ``pose``, so that float32 coordinates are small."""
-    return (jnp.asarray(points_mm, float) - pose.centre) @ pose.rotation
+    here = jax.lax.stop_gradient(pose.centre)
+    # The second term is zero. It carries the centre's gradient past a sum of products, which crashes jaxlib 0.10.1 on
+    # CPUs when there are hundreds of thousands of points.
+    return (jnp.asarray(points_mm, float) - here) @ pose.rotation - (pose.centre - here) @ pose.rotation
 
 
 def place(coil: Coil, pose: CoilPose) -> tuple[Float[Array, "d 3"], Float[Array, "d 3"]]:
