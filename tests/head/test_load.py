@@ -79,6 +79,20 @@ def test_files_that_are_refused(tmp_path, labels):
         heads.load(tmp_path / "cut.nii")
 
 
+@pytest.mark.parametrize("name", ["seg.nii.gz", "seg.mgz"])
+def test_a_damaged_label_map_is_refused_and_never_other_labels(tmp_path, labels, name):
+    kind = nibabel.Nifti1Image if name.endswith("gz") and "nii" in name else nibabel.MGHImage
+    nibabel.save(kind(labels, AFFINE), tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    for seed in range(40):
+        rng, damaged = np.random.default_rng(seed), bytearray(whole)
+        for place in rng.choice(np.arange(20, len(whole)), 6, replace=False):
+            damaged[place] ^= int(rng.integers(1, 256))
+        (tmp_path / f"bad_{name}").write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read"):
+            heads.load(tmp_path / f"bad_{name}")
+
+
 REGISTRATION = np.array([[1.0, 0.1, 0, 3], [-0.1, 0.9, 0, 4], [0, 0, 1.1, 5], [0, 0, 0, 1]])
 
 
@@ -279,3 +293,21 @@ def test_surfaces_that_are_refused(tmp_path):
     (tmp_path / "rh_pial.gii").write_text("nothing")
     with pytest.raises(InputError, match="cannot be read"):
         heads.load_surfaces(tmp_path)
+    (tmp_path / "rh_pial.gii").write_text('<?xml version="1.0"?><data/>')
+    with pytest.raises(InputError, match="cannot be read"):
+        heads.load_surfaces(tmp_path)
+
+
+def test_a_damaged_surface_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    gifti(tmp_path / "a.gii", rng.normal(size=(300, 3)), rng.integers(0, 300, (500, 3)))
+    whole = (tmp_path / "a.gii").read_bytes()
+    assert len(heads.read_surface(tmp_path / "a.gii").vertices) == 300
+    start = whole.index(b"<Data>") + 6
+    end = whole.index(b"</Data>")
+    for place in rng.integers(start, end - 4, 30):
+        damaged = bytearray(whole)
+        damaged[place] = ord("A") if damaged[place] != ord("A") else ord("B")
+        (tmp_path / "b.gii").write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read"):
+            heads.read_surface(tmp_path / "b.gii")

@@ -25,6 +25,12 @@ def test_a_surface_says_what_it_is_and_where(tmp_path):
     np.testing.assert_array_equal(points.coordsys.xform, np.eye(4))
 
 
+def test_a_surface_with_a_border_is_open(tmp_path):
+    for faces, word in ((FACES, "Closed"), (FACES[:3], "Open")):
+        image = nibabel.load(write_surface(tmp_path / "a.surf.gii", VERTICES, faces, structure="head"))
+        assert image.darrays[1].meta["TopologicalType"] == word
+
+
 @pytest.mark.parametrize(("ending", "intent"), [("func", 0), ("shape", 2005)])
 def test_maps_have_names_and_a_structure(tmp_path, ending, intent):
     values = {"magnE": np.arange(4.0), "Ex": np.ones(4)}
@@ -48,4 +54,20 @@ def test_what_workbench_could_not_open_is_refused(tmp_path):
         write_metric(tmp_path / "a.func.gii", {"a": np.zeros(4), "b": np.zeros(5)}, structure="lh")
     with pytest.raises(InputError, match="no surface"):
         write_surface(tmp_path / "a.surf.gii", VERTICES[:, :2], FACES, structure="lh")
+    for structure in ("lh_foo", "head_pial", "lh_"):
+        with pytest.raises(InputError, match="structure"):
+            write_surface(tmp_path / "a.surf.gii", VERTICES, FACES, structure=structure)
+        with pytest.raises(InputError, match="structure"):
+            write_metric(tmp_path / "a.func.gii", {"a": np.zeros(4)}, structure=structure)
+    with pytest.raises(InputError, match="not finite"):
+        write_surface(tmp_path / "a.surf.gii", np.where(VERTICES < 0, np.nan, VERTICES), FACES, structure="lh")
+    for faces in (FACES + 1, FACES - 1):
+        with pytest.raises(InputError, match="not there"):
+            write_surface(tmp_path / "a.surf.gii", VERTICES, faces, structure="lh")
+    with pytest.raises(InputError, match="not whole"):
+        write_surface(tmp_path / "a.surf.gii", VERTICES, FACES + 0.5, structure="lh")
+    with pytest.raises(InputError, match="no numbers"):
+        write_surface(tmp_path / "a.surf.gii", "abc", FACES, structure="lh")
+    with pytest.raises(InputError, match="no numbers"):
+        write_metric(tmp_path / "a.func.gii", {"a": ["x", "y"]}, structure="lh")
     assert list(tmp_path.iterdir()) == []

@@ -161,6 +161,12 @@ def test_physical_tags_go_before_those_of_the_geometry(tmp_path):
     assert mesh.names == {(3, 2): "grey matter"}
 
 
+def test_nodes_of_no_dimension_are_refused(tmp_path):
+    (tmp_path / "p.msh").write_text(PHYSICAL_41.replace("3 7 1 4\n2", "-3 7 1 4\n2"))
+    with pytest.raises(InputError, match="dimension -3"):
+        read_msh(tmp_path / "p.msh")
+
+
 def test_sections_of_one_name_are_joined_or_told_apart(tmp_path):
     path = write_msh(tmp_path / "a.msh", small(element_data={"E": np.array([1.0, np.nan, np.nan])}), binary=False)
     rest = '$ElementData\n1\n"E"\n1\n0\n3\n0\n1\n2\n2 5\n3 6\n$EndElementData\n'
@@ -177,7 +183,7 @@ def test_gmsh_opens_what_we_write_and_we_what_gmsh_writes(tmp_path, version, bin
     try:
         import gmsh
     except (ImportError, OSError) as error:  # the package, or the system's graphics libraries
-        pytest.skip(f"gmsh: {error}")
+        pytest.skip(f"needs gmsh, which is in no extra (it wants the system's libGLU): pip install gmsh. {error}")
     rng = np.random.default_rng(0)
     mesh = small(
         names={(3, 1): "white matter", (3, 2): "grey matter"},
@@ -287,6 +293,13 @@ def test_a_short_file_cut_off_anywhere_is_refused(tmp_path, version, binary):
         ("$EndNodes", "$EndNothing", "EndNodes"),
         ('"v"\n1\n0\n3\n0\n1\n5', '"v"\n1\n0\n3\n0\n0\n5', "0 components"),
         ('"v"\n1\n0\n3\n0\n1\n5', '"v"\n1\n0\n1\n0', "time step, components, entries"),
+        ('"v"\n1\n0\n3\n0\n1\n5', '"v"\n1\n0\n3\n0\n1000000000\n5', "1000000000 components"),
+        ('"v"\n1\n0\n3\n0\n1\n5', '"v"\n1\n0\n3\n0\n²\n5', "time step, components, entries"),
+        ("$NodeData\n1", "$NodeData\n99999999999", "99999999999 lines"),
+        ("$Nodes\n5", "$Nodes\n²", "whole number"),
+        ("$Nodes\n5", '$PhysicalNames\n1\n3 --2 "a"\n$EndPhysicalNames\n$Nodes\n5', "dimension, tag"),
+        ("$Nodes\n5", '$PhysicalNames\n1\n³ 2 "a"\n$EndPhysicalNames\n$Nodes\n5', "dimension, tag"),
+        ("2 4 2 2 2 1 2 3 4", "2 4 2 5000000000 2 1 2 3 4", "beyond 32 bits"),
         ("$NodeData", "$PartitionedEntities", "partitioned"),
         ("\n5 4.0\n", "\n6 4.0\n", "nodes or elements 1 to 6"),
     ],
@@ -295,7 +308,7 @@ def test_malformed_files_are_named(tmp_path, old, new, says):
     path = write_msh(tmp_path / "bad.msh", small(node_data={"v": np.arange(5.0)}), binary=False)
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(InputError, match=says) as error:
         read_msh(path)
     assert "bad.msh" in str(error.value)

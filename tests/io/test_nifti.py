@@ -1,5 +1,7 @@
 """NIfTI fields and tensors: places and directions are kept whatever the voxels' axes are."""
 
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
@@ -124,3 +126,54 @@ def test_volumes_that_are_refused(tmp_path, field):
         write_vector(tmp_path / "a.nii", field[..., 0], AFFINE)
     with pytest.raises(InputError, match="no scalar map"):
         write_scalar(tmp_path / "a.nii", field, AFFINE)
+    with pytest.raises(InputError, match="values are no numbers"):
+        write_scalar(tmp_path / "a.nii", "text", AFFINE)
+    with pytest.raises(InputError, match="singular"):
+        write_vector(tmp_path / "a.nii", field, np.diag([1.0, 0, 1, 1]))
+    with pytest.raises(InputError, match="notes"):
+        write_vector(tmp_path / "a.nii", field, AFFINE, notes={"a": object()})
+    assert not (tmp_path / "a.nii").exists()
+    thin = np.eye(4)
+    thin[:3, :3] = [[1e20, 1e20, 1e20], [0, 1, 0], [0, 0, 1]]  # a volume, but three axes that are one
+    image = nibabel.Nifti1Image(field, None)
+    image.set_sform(thin, "scanner")
+    nibabel.save(image, tmp_path / "thin.nii")
+    with pytest.raises(InputError, match=r"affine of a volume cannot be used"):
+        read_vector(tmp_path / "thin.nii")
+
+
+def test_notes_may_be_numbers_of_numpy(tmp_path, field):
+    notes = {"a": np.float32(1.5), "b": np.arange(3), "c": np.int64(7)}
+    found = read_vector(write_vector(tmp_path / "E.nii", field, AFFINE, notes=notes))[2]
+    assert found == {"a": 1.5, "b": [0, 1, 2], "c": 7}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_volume_is_refused_and_never_other_numbers(tmp_path, field, seed):
+    """Six bytes of the compressed file changed: its checksum tells, where nibabel stops before it."""
+    path, rng = write_vector(tmp_path / "E.nii.gz", field, AFFINE), np.random.default_rng(seed)
+    whole = bytearray(path.read_bytes())
+    for place in rng.choice(np.arange(20, len(whole)), 6, replace=False):
+        whole[place] ^= int(rng.integers(1, 256))
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_vector(path)
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_wrong_checksum_alone_is_refused(tmp_path, field, bit):
+    path = write_vector(tmp_path / "E.nii.gz", field, AFFINE)
+    whole = bytearray(path.read_bytes())
+    assert len(gzip.decompress(whole)) > field.nbytes
+    whole[-8] ^= 1 << bit
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), field)  # nobody else would see it
+    with pytest.raises(InputError, match="CRC"):
+        read_vector(path)
+
+
+def test_colours_are_no_field(tmp_path):
+    colours = np.zeros((3, 3, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, AFFINE), tmp_path / "rgb.nii")
+    with pytest.raises(InputError, match="no numbers"):
+        read_scalar(tmp_path / "rgb.nii")

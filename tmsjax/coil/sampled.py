@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from zlib import error as ZlibError
 
 import jax.numpy as jnp
 import nibabel
 import numpy as np
 from jaxtyping import Bool, Float
-from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 from scipy.spatial import ConvexHull, KDTree, QhullError
 
-from tmsjax.coil.fit import BRAIN_MM, GAP_MM, HEAD_MM, dipole_potential, fit_error, moments_at
+from tmsjax.coil.fit import BRAIN_MM, GAP_MM, HEAD_MM, POOR, dipole_potential, fit_error, moments_at
 from tmsjax.coil.library import from_dipoles
 from tmsjax.coil.primary import vector_potential
 from tmsjax.coil.types import Coil
@@ -28,6 +26,7 @@ from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 from tmsjax.core.transforms import apply_affine
 from tmsjax.core.units import MU0_OVER_4PI
+from tmsjax.io.reading import reading
 
 SITE_MM, TRAINING_POINTS = 8.0, 2000
 """Spacing of the dipoles that are fitted, and how many samples they are fitted to (as many again are held out)."""
@@ -38,9 +37,6 @@ NEAREST_MM = 6.0
 SOURCE = 0.3
 """A sample belongs to a winding if its Laplacian times the spacing squared exceeds this share of the field there."""
 
-POOR = 0.05
-"""A fit worse than this is no coil in front of its face: the file is refused."""
-
 
 def read_sampled(path: Path) -> Coil:
     """Read a ``.nii`` or ``.nii.gz`` coil; its ``.fit`` states the error at samples that were held out.
@@ -50,11 +46,9 @@ def read_sampled(path: Path) -> Coil:
             potential that no dipoles behind the face give (``POOR``).
     """
     expected = "a NIfTI image (i, j, k, 3) of the vector potential, in T.m per A"
-    try:
+    with reading(path, "coil file cannot be read", expected):
         image: Any = nibabel.load(path)
         data, affine = np.asarray(image.dataobj, np.float64), np.asarray(image.affine, np.float64)
-    except (ImageFileError, OSError, EOFError, ValueError, KeyError, ZlibError) as error:
-        raise InputError("coil file cannot be read", got=f"{path}: {error}", expected=expected) from error
     if data.ndim == 5 and data.shape[3] == 1:
         data = data[:, :, :, 0]
     name = path.name.removesuffix(".gz").removesuffix(".nii")

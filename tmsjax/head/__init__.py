@@ -15,7 +15,7 @@ from tmsjax.head.model import (
     from_labels,
 )
 from tmsjax.head.scalp import scalp_surface, signed_distance, vertex_normals
-from tmsjax.head.surfaces import load_surfaces
+from tmsjax.head.surfaces import load_surfaces, read_surface
 
 __all__ = [
     "ELECTRODES",
@@ -42,6 +42,7 @@ __all__ = [
     "locate",
     "mesh_from_arrays",
     "rasterise",
+    "read_surface",
     "scalp_distance",
     "scalp_surface",
     "signed_distance",

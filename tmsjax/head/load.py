@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 
 from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.head.locate import grid_round, rasterise
 from tmsjax.head.mesh import SIMNIBS_CONDUCTIVITY, mesh_from_msh
 from tmsjax.head.model import HeadModel, Surface, from_labels
 from tmsjax.head.surfaces import load_surfaces, read_packed_surfaces
 from tmsjax.io import read_msh
+from tmsjax.io.reading import checked_path, reading
 
 BUNDLED = ("S1",)
 """Names of the heads that come with the package."""
@@ -79,7 +79,7 @@ def load(
     if str(source) in BUNDLED:
         with resources.as_file(resources.files("tmsjax") / "data" / "heads" / str(source)) as folder:
             return _load_folder(folder, given)
-    path = Path(source)
+    path = checked_path(source, "a head")
     return _load_folder(path, given) if path.is_dir() else _assemble(path, {}, None, given)
 
 
@@ -146,11 +146,12 @@ def _assemble(path: Path, facts: dict[str, Any], surfaces: dict[str, Surface] | 
 
 def _labels_of_mesh(path: Path, given: _Given) -> tuple[np.ndarray, np.ndarray, dict[int, Any]]:
     """Labels, affine and conductivities of a mesh on a grid along the world's axes."""
-    size = VOXEL_MM if given.voxel_mm is None else given.voxel_mm
-    if not 0 < size < 100:
-        raise InputError("voxel_mm", got=given.voxel_mm, expected="mm, more than 0")
+    size = check_number(
+        VOXEL_MM if given.voxel_mm is None else given.voxel_mm, "voxel_mm", above=0, high=100, unit="mm"
+    )
     tissues = dict(given.tissues or {})
-    bad = {tag: label for tag, label in tissues.items() if not 1 <= label <= 255}
+    whole = (int, np.integer)
+    bad = {tag: label for tag, label in tissues.items() if not isinstance(label, whole) or not 1 <= label <= 255}
     if bad:
         raise InputError("tissues", got=bad, expected="tag -> label from 1 to 255 (0 is air)")
     found = read_msh(path)
@@ -212,7 +213,7 @@ def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     kinds = f"{', '.join(LABEL_SUFFIXES)}, .msh, a folder with labels.nii.gz, or a bundled head: {', '.join(BUNDLED)}"
     if not path.is_file():
         raise InputError("there is no such head", got=path, expected=kinds)
-    try:
+    with reading(path, "the label map cannot be read", kinds):
         image: Any = nibabel.load(path)
         raw_affine, shape = np.asarray(image.affine, np.float64), image.shape
         if raw_affine.shape != (4, 4) or not np.isfinite(raw_affine).all() or abs(np.linalg.det(raw_affine)) < 1e-9:
@@ -228,10 +229,4 @@ def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise InputError("the label map is not a volume", got=f"shape {shape} in {path}", expected="a 3-D image")
         image = nibabel.as_closest_canonical(image)
         data = np.asanyarray(image.dataobj)
-    except InputError:
-        raise
-    except (ImageFileError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(
-            "the label map cannot be read", got=f"{path}: {type(error).__name__}: {error}", expected=kinds
-        ) from error
-    return data, np.asarray(image.affine, np.float64)
+        return data, np.asarray(image.affine, np.float64)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 from typing import Any
-from xml.parsers.expat import ExpatError
 from zipfile import BadZipFile
 
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.freesurfer.io import read_geometry
 
 from tmsjax.core.errors import InputError
 from tmsjax.head.model import SURFACES, Surface
+from tmsjax.io.reading import checked_path, reading
 
 SUBFOLDERS = ("surf", "surfaces")
 """Where FreeSurfer's subject folder and SimNIBS's m2m folder keep their surfaces."""
@@ -43,7 +42,7 @@ def load_surfaces(folder: str | Path, *, required: bool = True) -> dict[str, Sur
     Raises:
         InputError: some are missing, unreadable or empty, or white and pial do not correspond vertex by vertex.
     """
-    folder = Path(folder)
+    folder = checked_path(folder, "a folder of surfaces")
     if not folder.is_dir():
         raise InputError("there is no such folder of surfaces", got=folder, expected=f"a folder with {NAMES}")
     places = [folder, *(folder / name for name in SUBFOLDERS)]
@@ -102,13 +101,9 @@ def _corresponding(surfaces: dict[str, Surface]) -> dict[str, Surface]:
 
 def read_surface(path: str | Path) -> Surface:
     """Read one surface (GIFTI or FreeSurfer geometry) to scanner RAS+ mm; InputError if it cannot be used."""
-    path = Path(path)
-    try:
+    path = checked_path(path, "a surface")
+    with reading(path, "a surface cannot be read", "GIFTI or FreeSurfer geometry"):
         vertices, faces = _read_gifti(path) if ".gii" in path.suffixes else _read_freesurfer(path)
-    except (ImageFileError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, ExpatError) as error:
-        raise InputError(
-            "a surface cannot be read", got=f"{path}: {error}", expected="GIFTI or FreeSurfer geometry"
-        ) from error
     return _checked(vertices, faces, path)
 
 
@@ -146,6 +141,7 @@ def _find(folder: Path, name: str) -> Path | None:
 def _read_freesurfer(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No volume information|Unknown extension code")  # said below
+        warnings.filterwarnings("ignore", "overflow encountered")  # of damaged counts, which are then refused
         geometry: Any = read_geometry(path, read_metadata=True)
     vertices, faces, info = geometry
     if len(info) and "cras" in info and str(info.get("valid", "1")).split("#")[0].strip().startswith("1"):

@@ -9,7 +9,15 @@ import numpy as np
 
 from tmsjax.core.errors import InputError
 
+MOST = 10_000
+"""Strings or tags that a data section may announce; files have one to four."""
+
 KINDS = {"int": "i4", "float": "f8"}
+
+
+def is_whole(text: str) -> bool:
+    """Whether ``int`` reads a number, 0 or more, from this text; "²" is a digit too, but no number."""
+    return text.isascii() and text.isdecimal()
 
 
 class Cursor:
@@ -53,12 +61,24 @@ class Cursor:
 
     def whole(self, what: str) -> int:
         """A whole number, 0 or more, on a line of its own."""
+        text = self.text()
+        if not is_whole(text):
+            raise self.fail(f"{text[:60]!r}", f"{what}, a whole number")
+        return int(text)
+
+    def texts(self, what: str) -> list[str]:
+        """As many lines as the line before them says."""
+        count = self.whole(what)
+        if count > MOST:
+            raise self.fail(f"{count} lines", f"{what}, a few")
+        return [self.text() for _ in range(count)]
+
+    def text(self) -> str:
+        """The next line that is not empty; an error at the end."""
         text = self.line()
         if text is None:
             raise self.cut_off()
-        if not text.isdigit():
-            raise self.fail(f"{text[:60]!r}", f"{what}, a whole number")
-        return int(text)
+        return text
 
     def open(self) -> str | None:
         """Go to the next section: its name, or None where there is none."""

@@ -14,8 +14,9 @@ import numpy as np
 from tmsjax.core.errors import InputError
 from tmsjax.core.files import staged_file
 from tmsjax.io import msh2, msh4
-from tmsjax.io.cursor import Cursor
+from tmsjax.io.cursor import Cursor, is_whole
 from tmsjax.io.elements import KINDS, TETRAHEDRON, TRIANGLE, Elements, index_of
+from tmsjax.io.reading import checked_path
 from tmsjax.io.types import Msh
 
 FORMATS = {"2.2": msh2, "2.1": msh2, "2": msh2, "2.0": msh2, "4.1": msh4}
@@ -37,7 +38,7 @@ def read_msh(path: str | Path) -> Msh:
         InputError: a file that is missing, of another version, cut off or malformed (a number that is no number, nodes
             numbered twice or not finite, elements of nodes or data of elements that are not there, unknown elements).
     """
-    cursor = Cursor(Path(path))
+    cursor = Cursor(checked_path(path, "a mesh"))
     layout = _format(cursor)
     nodes = numbers = elements = None
     names: dict[tuple[int, int], str] = {}
@@ -95,7 +96,7 @@ def _names(cursor: Cursor) -> dict[tuple[int, int], str]:
     for _ in range(cursor.whole("how many names there are")):
         line = cursor.line() or ""
         words = line.split(maxsplit=2)
-        if len(words) != 3 or not words[0].isdigit() or not words[1].lstrip("-").isdigit():
+        if len(words) != 3 or not is_whole(words[0]) or not is_whole(words[1].removeprefix("-")):
             raise cursor.fail(f"{line[:60]!r}", 'dimension, tag and "name"')
         found[int(words[0]), int(words[1])] = words[2].strip('"')
     cursor.pass_over()
@@ -104,15 +105,14 @@ def _names(cursor: Cursor) -> dict[tuple[int, int], str]:
 
 def _data(cursor: Cursor) -> tuple[str, np.ndarray, np.ndarray]:
     """A data section: its name, the numbers (k,) of nodes or elements, their values (k, c)."""
-    texts = [cursor.line() or "" for _ in range(cursor.whole("how many strings there are"))]
-    for _ in range(cursor.whole("how many real tags there are")):
-        cursor.line()
-    tags = [cursor.line() or "" for _ in range(cursor.whole("how many integer tags there are"))]
-    if len(tags) < 3 or not all(tag.isdigit() for tag in tags[:3]):
+    texts = cursor.texts("how many strings there are")
+    cursor.texts("how many real tags there are")
+    tags = cursor.texts("how many integer tags there are")
+    if len(tags) < 3 or not all(map(is_whole, tags[:3])):
         raise cursor.fail(f"integer tags {tags}", "time step, components, entries")
     components, entries = int(tags[1]), int(tags[2])
-    if components < 1:
-        raise cursor.fail(f"{components} components", "at least one")
+    if components not in COMPONENTS:
+        raise cursor.fail(f"{components} components", "one, three or nine")
     cursor.numbers()
     numbers, values = cursor.rows(components, entries)
     cursor.close()
@@ -141,6 +141,8 @@ def _assemble(cursor: Cursor, nodes, numbers, elements: list[Elements], names, r
         corner = np.concatenate([np.zeros((0, KINDS[kind][1]), np.int64), *(part.nodes for part in parts)])
         number, region, corner = _ranked(number, region, corner)
         corners[kind] = index_of(cursor, numbers, corner, "nodes")
+        if len(region) and max(-int(region.min()), int(region.max())) > np.iinfo(np.int32).max:
+            raise cursor.fail("tags beyond 32 bits", f"tags up to {np.iinfo(np.int32).max}")
         tags[kind] = region.astype(np.int32)
         own.append(number)
     own, left_out = np.concatenate(own), np.concatenate([np.zeros(0, np.int64), *left_out])
@@ -214,6 +216,7 @@ def write_msh(path: str | Path, mesh: Msh, *, version: str = "2.2", binary: bool
     if version not in ("2.2", "4.1"):
         raise InputError("this version of .msh is not written", got=version, expected='"2.2" or "4.1"')
     _check(mesh)
+    path = checked_path(path, "a mesh")
     with staged_file(path) as stage, stage.open("wb") as file:
         file.write(f"$MeshFormat\n{version} {int(binary)} 8\n".encode())
         file.write(np.int32(1).tobytes() + b"\n" if binary else b"")
@@ -227,7 +230,7 @@ def write_msh(path: str | Path, mesh: Msh, *, version: str = "2.2", binary: bool
             for name, values in fields.items():
                 for part in _written(section, name, values, binary):
                     file.write(part)
-    return Path(path)
+    return path
 
 
 def _check(mesh: Msh) -> None:

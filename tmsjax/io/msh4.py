@@ -36,6 +36,8 @@ def read_nodes(cursor: Cursor) -> tuple[np.ndarray, np.ndarray]:
     numbers, places = [np.zeros(0, np.int64)], [np.zeros((0, 3))]
     for _ in range(blocks):
         dimension, _, parametric = (int(v) for v in cursor.take("int", 3))
+        if not 0 <= dimension <= 3:
+            raise cursor.fail(f"nodes of dimension {dimension}", "0 to 3")
         count = int(cursor.take("size", 1)[0])
         numbers.append(cursor.take("size", count))
         width = 3 + (dimension if parametric else 0)

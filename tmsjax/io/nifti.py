@@ -15,14 +15,15 @@ from typing import Any
 import nibabel
 import numpy as np
 from jaxtyping import Float
-from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Extension
+from nibabel.orientations import OrientationError
 from scipy.ndimage import map_coordinates
 
-from tmsjax.core.arrays import ArrayLike
+from tmsjax.core.arrays import ArrayLike, numbers
 from tmsjax.core.errors import InputError
 from tmsjax.core.files import staged_file
 from tmsjax.core.transforms import apply_affine, check_finite
+from tmsjax.io.reading import checked_path, reading
 
 COMMENT = 6
 """NIfTI's code of an extension of plain text."""
@@ -56,8 +57,10 @@ def write_vector(
 
     The vector is the fourth dimension, as SimNIBS and FSL have it (the NIfTI standard would have it as the fifth).
     ``notes`` go into the header as a text extension of JSON, which other programs pass over.
+
+    Raises InputError for another shape, a singular affine, notes that JSON cannot hold, or another name than .nii(.gz).
     """
-    values = np.asarray(values, np.float32)
+    values = numbers(values, "values", np.float32)
     if values.ndim != 4 or values.shape[3] != 3:
         raise InputError("this is no vector field", got=f"shape {values.shape}", expected="(i, j, k, 3)")
     return _write(path, values, affine, "vector", description, notes)
@@ -72,7 +75,7 @@ def write_scalar(
     notes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a scalar map (i, j, k), such as |E| or a conductivity, as float32."""
-    values = np.asarray(values, np.float32)
+    values = numbers(values, "values", np.float32)
     if values.ndim != 3:
         raise InputError("this is no scalar map", got=f"shape {values.shape}", expected="(i, j, k)")
     return _write(path, values, affine, "none", description, notes)
@@ -110,7 +113,6 @@ def read_tensor(path: str | Path, convention: str = "fsl") -> tuple[Float[np.nda
     """
     if convention not in ROWS:
         raise InputError("unknown convention of tensors", got=convention, expected=", ".join(map(repr, ROWS)))
-    path = Path(path)
     image = _load(path, "a tensor map: (i, j, k, 6)", lambda s: s[3:] in ((6,), (1, 6)))
     data = np.asarray(image.dataobj, np.float32)
     data = data.reshape(*data.shape[:3], 6)[..., ROWS[convention]]
@@ -124,14 +126,14 @@ def read_tensor(path: str | Path, convention: str = "fsl") -> tuple[Float[np.nda
         if convention == "fsl" and np.linalg.det(axes) > 0:
             axes = axes * np.array([-1.0, 1.0, 1.0])
         data = rotate_tensor(data, axes)
-    turned: Any = nibabel.as_closest_canonical(nibabel.Nifti1Image(data, image.affine))
+    turned = _closest_canonical(nibabel.Nifti1Image(data, image.affine), path)
     return np.asarray(turned.dataobj, np.float32), np.asarray(turned.affine, np.float64)
 
 
 def resample(
     values: Float[np.ndarray, "i j k c"], affine: Affine, points_mm: Float[np.ndarray, "p 3"]
 ) -> Float[np.ndarray, "p c"]:
-    """Values (p, c) at points (p, 3) mm of a volume (i, j, k, c): trilinear, 0 beyond the volume, falling to it within a voxel."""
+    """Values (p, c) at points (p, 3) mm of a volume (i, j, k, c): trilinear, falling to 0 within a voxel beyond it."""
     place = apply_affine(np.linalg.inv(affine), points_mm).T
     columns = [map_coordinates(values[..., c], place, order=1, mode="grid-constant") for c in range(values.shape[-1])]
     return np.stack(columns, axis=1).astype(values.dtype)
@@ -158,41 +160,65 @@ def rotate_tensor(tensor: Float[np.ndarray, "*n 6"], axes: Float[np.ndarray, "3 
 
 
 def _write(path, values: np.ndarray, affine, intent: str, description: str, notes) -> Path:
-    path = Path(path)
+    path = checked_path(path, "a volume")
     if not path.name.endswith((".nii", ".nii.gz")):
         raise InputError("the name of a NIfTI file", got=path.name, expected="NAME.nii.gz or NAME.nii")
-    image = nibabel.Nifti1Image(values, check_finite(affine, (4, 4), "affine"))
+    image = nibabel.Nifti1Image(values, _check_affine(affine, "affine"))
     image.header.set_xyzt_units("mm")
     image.header.set_intent(intent)
     image.header["descrip"] = description.encode("ascii", "replace")[:79]
     image.set_sform(image.affine, "scanner")
     image.set_qform(image.affine, "scanner")
     if notes:
-        image.header.extensions.append(Nifti1Extension(COMMENT, (MARK + json.dumps(dict(notes))).encode()))
+        image.header.extensions.append(Nifti1Extension(COMMENT, (MARK + _as_json(notes)).encode()))
     with staged_file(path) as stage:
         nibabel.save(image, stage)
     return path
 
 
 def _read(path: str | Path, expected: str, fits) -> Any:
-    return nibabel.as_closest_canonical(_load(Path(path), expected, fits))
+    return _closest_canonical(_load(path, expected, fits), path)
 
 
-def _load(path: Path, expected: str, fits) -> Any:
+def _closest_canonical(image, path: str | Path) -> Any:
+    try:
+        return nibabel.as_closest_canonical(image)
+    except OrientationError as error:
+        raise InputError(
+            "the affine of a volume cannot be used", got=f"{path}: {error}", expected="three independent voxel axes"
+        ) from error
+
+
+def _load(path: str | Path, expected: str, fits) -> Any:
     """The image as it lies in the file, its data read, its shape and affine checked."""
+    path = checked_path(path, "a volume")
     if not path.is_file():
         raise InputError("there is no such volume", got=str(path), expected="a NIfTI file")
-    try:
+    with reading(path, "the volume cannot be read", "a NIfTI file"):
         image: Any = nibabel.load(path)
-        data = np.asanyarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError("the volume cannot be read", got=f"{path}: {error}", expected="a NIfTI file") from error
-    if len(data.shape) < 3 or not fits(data.shape):
-        raise InputError("the volume has the wrong shape", got=f"{data.shape} in {path}", expected=expected)
-    affine = check_finite(image.affine, (4, 4), f"affine of {path.name}")
-    if abs(np.linalg.det(affine)) < 1e-9:
-        raise InputError(f"the affine of {path.name} is singular", got=affine.tolist(), expected="voxels with a volume")
+        shape, kind = image.shape, np.asanyarray(image.dataobj).dtype.kind
+        affine = np.asarray(image.affine, np.float64)
+    if kind not in "iuf":
+        raise InputError("the volume holds no numbers", got=f"{path}: kind {kind!r}", expected="integers or floats")
+    if len(shape) < 3 or not fits(shape):
+        raise InputError("the volume has the wrong shape", got=f"{shape} in {path}", expected=expected)
+    _check_affine(affine, f"the affine of {path.name}")
     return image
+
+
+def _check_affine(affine: ArrayLike, what: str) -> np.ndarray:
+    found = check_finite(affine, (4, 4), what)
+    if abs(np.linalg.det(found)) < 1e-9:
+        raise InputError(f"{what} is singular", got=found.tolist(), expected="voxels with a volume")
+    return found
+
+
+def _as_json(notes: Mapping[str, Any]) -> str:
+    """Numbers and arrays of NumPy and JAX go as plain ones."""
+    try:
+        return json.dumps(dict(notes), default=lambda value: np.asarray(value, float).tolist())
+    except (TypeError, ValueError) as error:
+        raise InputError("notes that cannot be written", got=repr(notes)[:80], expected="what JSON holds") from error
 
 
 def _notes(image) -> dict[str, Any]:
