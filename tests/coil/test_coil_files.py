@@ -135,6 +135,20 @@ def test_line_elements_are_the_wires_they_join_to(tmp_path, given_by):
     assert coil.fit.error < 2e-3
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.3, 1.1])
+def test_a_flat_eight_of_one_wire(tmp_path, turn):
+    """Loops of equal area, one each way, however they lie in the plane, against the wire itself."""
+    angle = 2 * np.pi * np.arange(120) / 120
+    wings = [sign * 30 * np.stack([np.cos(angle) - 1, np.sin(angle)], 1) * [1, sign] for sign in (1, -1)]
+    flat = np.concatenate(wings) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    wire = np.column_stack([flat, np.full(len(flat), -5.0)])
+    along = np.roll(wire, -1, axis=0) - wire
+    content = {"coilElementList": [element(type=2, points=(wire + along / 2).tolist(), values=along.tolist())]}
+    coil, points = load(tcd(tmp_path, content)), brain_points(200, 2)
+    assert relative(potential(coil, points), 1e-6 * wire_potential(wire, points)) < 2e-3
+    assert coil.fit.error < 2e-3
+
+
 def test_line_elements_in_any_order_are_fitted(tmp_path):
     flat = circle((0.0, 0.0), 30.0)
     wire = np.column_stack([flat, np.full(len(flat), -5.0)])
@@ -208,11 +222,27 @@ RANGES = {"deformRangeList": [{"initial": 1}]}
             "two points of an axis",
         ),
         ({"coilElementList": [element(elementCasing=3)]}, "coilModels"),
+        ({"coilElementList": [element(deformations=-1)]}, "deformations is -1"),
+        ({"coilElementList": [element(deformations=True)]}, "deformations is True"),
+        ({"coilElementList": [element(deformations=[True])], "deformList": 2 * [{"type": "x"}]}, "refers to True"),
+        ({"coilElementList": [element(deformations=[0])], "deformList": [{"initial": 10**400}]}, "initial"),
+        ({"coilElementList": [element()], "stimulatorList": -1}, "stimulatorList is -1"),
+        ({"coilElementList": [element()], "stimulatorList": True}, "stimulatorList is True"),
+        ({"coilElementList": [element()], "stimulatorList": [{"maxdIdt": "fast"}]}, "maxdIdt"),
+        ({"coilElementList": [element(stimulator=[])]}, r"stimulator of an element refers to \[\]"),
+        ({"coilElementList": [element(stimulator={})]}, r"stimulator of an element refers to \{\}"),
+        ({"coilElementList": [element(points=[[10**400, 0, 0]] * 3)]}, "points"),
+        ("[" * 10**5, "cannot be read"),
     ],
 )
 def test_definitions_that_are_refused(tmp_path, content, message):
     with pytest.raises(InputError, match=message):
         load(tcd(tmp_path, content))
+
+
+def test_lists_that_are_null(tmp_path):
+    content = {"coilElementList": [element(deformations=None, stimulator=None)], "stimulatorList": None}
+    np.testing.assert_allclose(load(tcd(tmp_path, content)).positions, Q, rtol=1e-6)
 
 
 # Sampled coils

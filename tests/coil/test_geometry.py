@@ -20,7 +20,7 @@ def test_a_spiral_counts_its_turns():
     angle = np.linspace(0, 3 * 2 * np.pi, 400)
     radius = 10 + angle
     spiral = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
-    assert winding_number(spiral, np.array([[0.0, 0.0], [60.0, 0.0], [0.0, 14.0]])).tolist() == [3, 0, 2]
+    assert winding_number(spiral, np.array([0.0, 60.0]), np.array([0.0, 14.0])).tolist() == [[3, 2], [0, 0]]
     _, moments = planar_dipoles([spiral], 1.0)
     x, y = spiral.T
     shoelace = 0.5 * np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)
@@ -30,6 +30,28 @@ def test_a_spiral_counts_its_turns():
 def test_reversed_turn_reverses_its_moment():
     turn = circle((0.0, 0.0), 10.0)
     assert planar_dipoles([turn[::-1]], 2.0)[1].sum() == pytest.approx(-planar_dipoles([turn], 2.0)[1].sum())
+
+
+@pytest.mark.parametrize("small", [10.0, 9.99])
+def test_a_path_that_crosses_itself_has_both_signs(small):
+    """An eight, one ring each way: each has its own area, though little or nothing of them is left in all."""
+    angle = 2 * np.pi * np.arange(180) / 180
+    left = 10 * np.stack([np.cos(angle) - 1, np.sin(angle)], 1)
+    right = small * np.stack([1 - np.cos(angle), np.sin(angle)], 1)
+    eight = np.concatenate([left, right]) + np.array([0.3, 0.2])
+    positions, moments = planar_dipoles([eight], 2.0)
+    assert moments[moments > 0].sum() == pytest.approx(np.pi * 10**2, rel=2e-3)
+    assert moments[moments < 0].sum() == pytest.approx(-np.pi * small**2, rel=2e-3)
+    np.testing.assert_array_equal(moments > 0, positions[:, 0] < 0.3)
+    polygon = 90 * np.sin(np.radians(2))  # its area over the square of the radius
+    assert moments.sum() == pytest.approx(polygon * (10**2 - small**2), abs=1e-9)
+
+
+def test_nothing_enclosed():
+    there_and_back = np.array([[0.0, 0], [10, 1], [20, 3], [10, 1]])
+    positions, moments = planar_dipoles([there_and_back], 2.0)
+    assert positions.shape == (0, 2)
+    assert moments.shape == (0,)
 
 
 def test_folding_keeps_lengths_and_turns_normals():

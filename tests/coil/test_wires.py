@@ -1,5 +1,7 @@
 """Coils from wire against the closed forms of the loop and of the straight segment."""
 
+from inspect import unwrap
+
 import numpy as np
 import pytest
 from dipoles import flux_density
@@ -158,10 +160,22 @@ def test_wires_that_are_refused(paths, message):
         ({"turns": [1, 2]}, "turns"),
         ({"turns": np.nan}, "turns"),
         ({"turns": 0}, "turns"),
+        ({"turns": "x"}, "turns"),
+        ({"turns": [1, [2, 3]]}, "turns"),
         ({"cell_mm": 0}, "cell"),
+        ({"cell_mm": None}, "cell"),
+        ({"cell_mm": 100.0}, r"do not stand for the wires[\s\S]*smaller cell_mm"),
         ({"apex_mm": (0, 0)}, "apex"),
+        ({"apex_mm": "x"}, "apex"),
     ],
 )
 def test_options_that_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        from_wires(loop(), **options)
+        unwrap(from_wires)(loop(), **options)  # as users call it: without the checker of the tests' types
+
+
+def test_wires_that_cancel():
+    again = np.roll(loop()[:-1], 7, axis=0)  # the same, begun elsewhere
+    for other in (loop(), np.concatenate([again, again[:1]])):
+        with pytest.raises(InputError, match=r"no field[\s\S]*signs of turns"):
+            from_wires([loop(), other], turns=[1, -1])

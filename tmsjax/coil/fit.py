@@ -28,6 +28,9 @@ GAP_MM = 4.0
 NEAREST_MM = 8.0
 """Dipoles are fitted at points no nearer than this to the coil: its own dipoles are lumps that no head feels."""
 
+POOR = 0.05
+"""A coil whose dipoles miss its field by more than this is refused."""
+
 RANK_CUT = 1e-7
 """Singular values below this share of the largest are left out, which keeps moments from growing and cancelling."""
 

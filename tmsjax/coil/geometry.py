@@ -45,18 +45,26 @@ def circle(centre_xy: tuple[float, float], radius_mm: float, n: int = 180) -> Fl
     return np.asarray(centre_xy) + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def winding_number(path: Float[np.ndarray, "n 2"], points: Float[np.ndarray, "p 2"]) -> Shaped[np.ndarray, "p"]:  # noqa: UP037
-    """How often a closed polygon (n, 2) runs round each point (p, 2), counter-clockwise positive."""
+def winding_number(
+    path: Float[np.ndarray, "n 2"],
+    x: Float[np.ndarray, "i"],  # noqa: UP037
+    y: Float[np.ndarray, "j"],  # noqa: UP037
+) -> Shaped[np.ndarray, "i j"]:
+    """How often a closed polygon (n, 2) runs round each point (x, y) of a grid of rising axes: counter-clockwise > 0.
+
+    Every segment that crosses the line of a row of points runs once round those on its left.
+    """
     start, end = path, np.roll(path, -1, axis=0)
-    total = np.zeros(len(points), int)
-    for a, b in zip(start, end, strict=True):
-        upward = (a[1] <= points[:, 1]) & (points[:, 1] < b[1])
-        downward = (b[1] <= points[:, 1]) & (points[:, 1] < a[1])
-        if not (upward.any() or downward.any()):
-            continue
-        side = (b[0] - a[0]) * (points[:, 1] - a[1]) - (points[:, 0] - a[0]) * (b[1] - a[1])
-        total += (upward & (side > 0)).astype(int) - (downward & (side < 0))
-    return total
+    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    first, last = np.searchsorted(y, low), np.searchsorted(y, high)  # rows with low <= y < high
+    count = last - first
+    segment = np.repeat(np.arange(len(path)), count)
+    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[segment]
+    a, b = start[segment], end[segment]
+    crossing = a[:, 0] + (y[row] - a[:, 1]) * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1])
+    steps = np.zeros((len(x) + 1, len(y)), int)
+    np.add.at(steps, (np.searchsorted(x, crossing), row), np.where(b[:, 1] > a[:, 1], 1, -1))
+    return np.cumsum(steps[:0:-1], axis=0)[::-1]
 
 
 def planar_dipoles(
@@ -64,7 +72,9 @@ def planar_dipoles(
 ) -> tuple[Float[np.ndarray, "d 2"], Float[np.ndarray, "d"]]:  # noqa: UP037
     """Positions (d, 2) mm and moments (d,) mm2 per A along the plane's normal of closed paths in one plane.
 
-    ``edge_mm`` is an x that no cell may straddle (a fold line).
+    A path may cross itself: where it runs round clockwise, moments are negative, and a cell with parts of both signs
+    has a dipole for each. d is 0 if the paths enclose nothing. ``edge_mm`` is an x that no cell may straddle (a fold
+    line).
     """
     if not paths or any(len(p) < 3 for p in paths):
         raise InputError("a wire path needs at least 3 points", got=[len(p) for p in paths], expected=">= 3 each")
@@ -76,17 +86,20 @@ def planar_dipoles(
         origin[0] = edge_mm - np.ceil((edge_mm - low[0]) / cell_mm) * cell_mm
         count[0] = np.ceil((high[0] - origin[0]) / cell_mm)
     axes = [o + cell_mm / SUBSAMPLES * (np.arange(n * SUBSAMPLES) + 0.5) for o, n in zip(origin, count, strict=True)]
-    x, y = np.meshgrid(*axes, indexing="ij")
-    points = np.stack([x.ravel(), y.ravel()], 1)
-    turns = np.sum([winding_number(path, points) for path in paths], axis=0).astype(float)
+    turns = np.sum([winding_number(path, *axes) for path in paths], axis=0).astype(float)
     # Cells, subsamples: sums over the subsamples of a cell.
     shape = (count[0], SUBSAMPLES, count[1], SUBSAMPLES)
-    weight = turns.reshape(shape).sum((1, 3))
-    keep = weight != 0
-    centroid = [(turns * c).reshape(shape).sum((1, 3))[keep] / weight[keep] for c in (x.ravel(), y.ravel())]
-    moments = weight[keep] * (cell_mm / SUBSAMPLES) ** 2
-    exact = sum(_area(path) for path in paths)
-    return np.stack(centroid, 1), moments * (exact / moments.sum())
+    positions, moments = [], []
+    for part in (np.maximum(turns, 0), np.minimum(turns, 0)):
+        weight = part.reshape(shape).sum((1, 3))
+        keep = weight != 0
+        places = (part * axes[0][:, None], part * axes[1])
+        positions.append(np.stack([p.reshape(shape).sum((1, 3))[keep] / weight[keep] for p in places], 1))
+        moments.append(weight[keep] * (cell_mm / SUBSAMPLES) ** 2)
+    strength = np.concatenate(moments)
+    # Sampling misses both signs alike, so what the net area lacks is shared by size. All of one sign: a common factor.
+    missing = sum(_area(path) for path in paths) - strength.sum()
+    return np.concatenate(positions), strength + np.abs(strength) * (missing / max(np.abs(strength).sum(), 1e-300))
 
 
 def _area(path: np.ndarray) -> float:

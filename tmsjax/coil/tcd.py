@@ -23,12 +23,12 @@ from jaxtyping import Float
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
-from tmsjax.coil.fit import brain_points, dipole_potential, fit_error, moments_at, points_in_front
+from tmsjax.coil.fit import POOR, brain_points, dipole_potential, fit_error, moments_at, points_in_front
 from tmsjax.coil.library import from_dipoles
-from tmsjax.coil.sampled import POOR, from_samples, place_sites
+from tmsjax.coil.sampled import from_samples, place_sites
 from tmsjax.coil.types import Coil, Fit
 from tmsjax.coil.wires import span
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.core.transforms import apply_affine
 
 CELL_MM = 3.0
@@ -53,11 +53,12 @@ def read_tcd(path: Path) -> Coil:
     the file names several stimulators. Casings join the ``windings``.
 
     Raises:
-        InputError: not JSON, an element, deformation or index that the format does not know, or NaN.
+        InputError: not JSON, an element, deformation or index that the format does not know, NaN, or lines whose field
+            dipoles miss by more than ``fit.POOR``.
     """
     try:
         coil = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError("coil file cannot be read", got=f"{path}: {error}", expected="a .tcd file (JSON)") from error
     elements = coil.get("coilElementList") if isinstance(coil, dict) else None
     if not isinstance(elements, list) or not elements:
@@ -74,7 +75,8 @@ def read_tcd(path: Path) -> Coil:
             casings.append(apply_affine(move, _casing(coil, element["elementCasing"], path, where)))
     if "coilCasing" in coil:
         casings.append(_casing(coil, coil["coilCasing"], path, "coilCasing"))
-    used = {element.get("stimulator") for element in elements}
+    named = [element.get("stimulator") for element in elements]
+    used = {None if n is None else _index(n, path, "stimulator of an element") for n in named}
     if len(used) > 1:
         warnings.warn(
             f"{path.name} drives its elements by {len(used)} stimulators; here all carry the same dI/dt", stacklevel=3
@@ -86,11 +88,14 @@ def read_tcd(path: Path) -> Coil:
     )
     fits: list[Fit] = [part.fit for part in parts if part.fit is not None]
     worst = max(fits, key=lambda fit: fit.error) if fits else None
-    return Coil(made.positions, made.moments, made.windings, name, fit=worst, stimulators=_stimulators(coil))
+    return Coil(made.positions, made.moments, made.windings, name, fit=worst, stimulators=_stimulators(coil, path))
 
 
 def write_tcd(coil: Coil, path: Path) -> None:
-    """Write the dipoles of a coil as one element of a ``.tcd`` file, arrays as lists."""
+    """Write the dipoles of a coil as one element of a ``.tcd`` file, arrays as lists.
+
+    The clearance points (``windings``) have no place in it: casings are closed surfaces there.
+    """
     stimulators = [{"name": name, "maxdIdt": didt * 1e6} for name, didt in coil.stimulators] or [{"name": "any"}]
     element = {
         "name": coil.name,
@@ -177,12 +182,11 @@ def _fitted_lines(points: np.ndarray, values: np.ndarray, path: Path, where: str
 def _deformation(coil: dict[str, Any], element: dict[str, Any], path: Path, where: str) -> Float[np.ndarray, "4 4"]:
     """The 4x4 of an element's deformations at their initial values."""
     total = np.eye(4)
-    for index in element.get("deformations", []):
+    for index in _list(element.get("deformations"), path, f"{where}.deformations"):
         what = _entry(coil, "deformList", index, path, where)
         limits = _entry(coil, "deformRangeList", what["deformRange"], path, where) if "deformRange" in what else what
-        value, kind = limits.get("initial"), what.get("type")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-            raise _wrong(path, f"deformList[{index}] without an initial value", "initial, a finite number")
+        kind = what.get("type")
+        value = check_number(limits.get("initial"), f"initial value of deformList[{index}] in {path.name}")
         step = np.eye(4)
         if kind in ("x", "y", "z"):
             step["xyz".index(kind), 3] = value
@@ -207,12 +211,23 @@ def _casing(coil: dict[str, Any], index: Any, path: Path, where: str) -> Float[n
 
 
 def _entry(coil: dict[str, Any], key: str, index: Any, path: Path, where: str) -> dict[str, Any]:
-    entries = coil.get(key)
-    if isinstance(entries, list) and isinstance(index, int) and 0 <= index < len(entries):
-        entry = entries[index]
-        if isinstance(entry, dict):
-            return entry
+    entries, number = coil.get(key), _index(index, path, where)
+    if isinstance(entries, list) and number < len(entries) and isinstance(entries[number], dict):
+        return entries[number]
     raise _wrong(path, f"{where} refers to {key}[{index}]", "an entry that is in the file")
+
+
+def _index(value: Any, path: Path, where: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise _wrong(path, f"{where} refers to {str(value)[:40]}", "the number of an entry, from 0")
+
+
+def _list(value: Any, path: Path, where: str) -> list[Any]:
+    """A list that may be absent or null."""
+    if value is None or isinstance(value, list):
+        return value or []
+    raise _wrong(path, f"{where} is {str(value)[:40]}", "a list")
 
 
 def _array(value: Any, path: Path, where: str, *, ndim: int = 2) -> np.ndarray:
@@ -225,19 +240,20 @@ def _array(value: Any, path: Path, where: str, *, ndim: int = 2) -> np.ndarray:
             array = np.frombuffer(raw, np.float64).reshape(-1, 3)
         else:
             array = np.array(value, np.float64)
-    except (TypeError, ValueError, zlib.error, binascii.Error) as error:
+    except (TypeError, ValueError, OverflowError, zlib.error, binascii.Error) as error:
         raise _wrong(path, f"{where}: {error}", "numbers, as lists or base64 of zlib of float64") from error
     if array.ndim != ndim or not np.isfinite(array).all():
         raise _wrong(path, f"{where} with shape {array.shape}", f"finite numbers in {ndim} dimensions")
     return array
 
 
-def _stimulators(coil: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+def _stimulators(coil: dict[str, Any], path: Path) -> tuple[tuple[str, float], ...]:
     out = []
-    for entry in coil.get("stimulatorList") or []:
-        didt = entry.get("maxdIdt") if isinstance(entry, dict) else None
-        if isinstance(didt, int | float) and np.isfinite(didt) and didt > 0:
-            out.append((str(entry.get("name") or "unnamed"), float(didt) * 1e-6))
+    for number, entry in enumerate(_list(coil.get("stimulatorList"), path, "stimulatorList")):
+        if isinstance(entry, dict) and entry.get("maxdIdt") is not None:
+            didt = check_number(entry["maxdIdt"], f"maxdIdt of stimulatorList[{number}] in {path.name}", unit="A/s")
+            if didt > 0:
+                out.append((str(entry.get("name") or "unnamed"), didt * 1e-6))
     return tuple(out)
 
 

@@ -14,19 +14,24 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial import KDTree
+from scipy.spatial.distance import cdist
 
-from tmsjax.coil.fit import BRAIN_MM, GAP_MM, HEAD_MM, brain_points, dipole_potential, fit_error
+from tmsjax.coil.fit import BRAIN_MM, GAP_MM, HEAD_MM, POOR, brain_points, dipole_potential, fit_error
 from tmsjax.coil.geometry import planar_dipoles
 from tmsjax.coil.library import from_dipoles
 from tmsjax.coil.types import Coil
 from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
+from tmsjax.core.transforms import check_finite
 
 CLOSED_MM = 1e-3
 """A wire ends where it begins if the two points are no further apart than this."""
 
 TOUCH = 1e-6
 """A wire crosses itself if two of its parts come nearer than this share of its size."""
+
+CANCELLED = 1e-9
+"""Wires have no field if what is left of it is below this share of what they have one by one."""
 
 FLAT = 1e-6
 """A wire is flat if no point is further from a plane than this share of its size."""
@@ -61,19 +66,23 @@ def from_wires(
 
     Raises:
         InputError: fewer than 3 points, NaN, a wire that is open, crosses or touches itself, doubles back on itself or
-            has segments of no length, another number of turns than wires, or dipoles in the head.
+            has segments of no length, another number of turns than wires, dipoles in the head, currents that cancel, or
+            cells so large that the field is missed by more than ``fit.POOR``.
     """
     wires = [_checked(path, number) for number, path in enumerate(_as_list(paths))]
-    current = np.asarray(turns, float)
+    try:
+        current = np.asarray(turns, float)
+    except (TypeError, ValueError):
+        current = np.array(np.nan)
     current = np.full(len(wires), current) if current.ndim == 0 else current
     if current.shape != (len(wires),) or not np.isfinite(current).all() or not current.any():
-        raise InputError("turns of the wires", got=turns, expected=f"one finite number, or {len(wires)}; not all 0")
-    if not (np.isfinite(cell_mm) and cell_mm > 0):
-        raise InputError("size of a cell", got=cell_mm, expected="mm, above 0")
-    apex = None if apex_mm is None else np.asarray(apex_mm, float)
-    if apex is not None and (apex.shape != (3,) or not np.isfinite(apex).all()):
-        raise InputError("apex of the fan", got=apex_mm, expected="x, y, z in mm")
-    return span(wires, current, cell_mm, apex, name)
+        raise InputError(
+            "turns of the wires", got=repr(turns)[:80], expected=f"one finite number, or {len(wires)}; not all 0"
+        )
+    cell_mm = check_number(cell_mm, "size of a cell", above=0, unit="mm")
+    return span(
+        wires, current, cell_mm, None if apex_mm is None else check_finite(apex_mm, (3,), "apex of the fan"), name
+    )
 
 
 def span(
@@ -83,12 +92,25 @@ def span(
     apex: Float[np.ndarray, 3] | list[float] | None,
     name: str,
 ) -> Coil:
-    """The coil of closed wires (each (n, 3) mm without its first point again) with currents, crossing or not."""
+    """The coil of closed wires (each (n, 3) mm without its first point again) with currents, crossing or not.
+
+    Raises InputError if they reach into the head, cancel, or if their dipoles miss their field by more than ``POOR``.
+    """
+    points = brain_points(2000, 1)
+    each = [c * wire_potential(wire, points) * 1e-6 for c, wire in zip(current, wires, strict=True)]
+    exact = np.sum(each, axis=0)
     sheets = [_sheet(wire, cell_mm, None if apex is None else np.asarray(apex, float)) for wire in wires]
     positions = np.concatenate([q for q, _ in sheets])
     moments = np.concatenate([c * m for c, (_, m) in zip(current, sheets, strict=True)])
-    if len(wires) > 1 or len(positions) > 4000:
+    if len(positions) and (len(wires) > 1 or len(positions) > 4000):
         positions, moments = merge(positions, moments, cell_mm)
+    if not len(positions) or np.linalg.norm(exact) <= CANCELLED * np.linalg.norm(each):
+        raise InputError(
+            "the wires have no field",
+            got="currents that cancel, or wires that enclose nothing",
+            expected="a net current round an area",
+            mend="check the signs of turns, and that no wire is given twice",
+        )
     solid = np.concatenate([*wires, positions])
     inside = np.linalg.norm(solid - [0, 0, GAP_MM + HEAD_MM], axis=1) < BRAIN_MM + CLEAR_MM
     if inside.any():
@@ -98,11 +120,17 @@ def span(
             expected="wires behind z = 0 of the coil's frame, or round the head with an apex_mm behind them",
             mend="z points into the head; give apex_mm=(0, 0, -100) or so for wires that go round the head",
         )
-    points = brain_points(2000, 1)
     rounded = dipole_potential(positions.astype(np.float32).astype(float), moments * 1e-6, points)
-    exact = np.sum([c * wire_potential(wire, points) for c, wire in zip(current, wires, strict=True)], axis=0) * 1e-6
+    fit = fit_error(rounded, exact, of=f"wires of {name}")
+    if fit.error > POOR:
+        raise InputError(
+            f"dipoles do not stand for the wires of {name}",
+            got=f"a field missed by {100 * fit.error:.0f} % with cells of {cell_mm:g} mm",
+            expected=f"at most {100 * POOR:g} %",
+            mend="a smaller cell_mm; wires that nearly cancel each other need cells as small as what keeps them apart",
+        )
     coil = from_dipoles(positions, moments * 1e-6, windings=np.concatenate(wires))
-    return Coil(coil.positions, coil.moments, coil.windings, name, fit=fit_error(rounded, exact, of=f"wires of {name}"))
+    return Coil(coil.positions, coil.moments, coil.windings, name, fit=fit)
 
 
 def wire_potential(wire: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p 3"]:
@@ -116,8 +144,8 @@ def wire_potential(wire: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "p 
     total = np.zeros((len(points), 3))
     size = max(1, 2_000_000 // len(wire))
     for start in range(0, len(points), size):
-        here = points[start : start + size, None]
-        ends = np.linalg.norm(here - wire, axis=2) + np.linalg.norm(here - following, axis=2)
+        away = cdist(points[start : start + size], wire)
+        ends = away + np.roll(away, -1, axis=1)
         total[start : start + size] = np.log((ends + length) / (ends - length)) @ ((following - wire) / length[:, None])
     return total
 
@@ -192,16 +220,20 @@ def _check_crossing(points: Float[np.ndarray, "n 3"], lengths: Float[np.ndarray,
     unit = along / lengths[:, None]
     back = np.flatnonzero((unit * np.roll(unit, -1, axis=0)).sum(1) < -1 + 1e-9)
     hit = (int(back[0]), int((back[0] + 1) % len(points))) if len(back) else None
-    reach = KDTree(start + along / 2)
-    for i in range(len(points)) if hit is None else ():
+    middle, half = start + along / 2, lengths / 2
+    reach = KDTree(middle)
+    for first in range(0, len(points), 256) if hit is None else ():
         # Only segments whose middles are within both half lengths can touch; neighbours share a point.
-        near = np.array(reach.query_ball_point(start[i] + along[i] / 2, (lengths[i] + lengths.max()) / 2 + tolerance))
-        near = near[(near > i + 1) & ~((i == 0) & (near == len(points) - 1))]
-        if len(near):
-            gaps = _segment_gaps(start[i], along[i], start[near], along[near])
-            if gaps.min() <= tolerance:
-                hit = (i, int(near[gaps.argmin()]))
-                break
+        block = np.arange(first, min(first + 256, len(points)))
+        found = reach.query_ball_point(middle[block], half[block] + half.max() + tolerance)
+        i, j = np.repeat(block, [len(f) for f in found]), np.concatenate(found).astype(int)
+        far = np.linalg.norm(middle[i] - middle[j], axis=1) > half[i] + half[j] + tolerance
+        keep = (j > i + 1) & ~((i == 0) & (j == len(points) - 1)) & ~far
+        i, j = i[keep], j[keep]
+        touching = np.flatnonzero(_segment_gaps(start[i], along[i], start[j], along[j]) <= tolerance)
+        if len(touching):
+            hit = (int(i[touching[0]]), int(j[touching[0]]))
+            break
     if hit is not None:
         raise InputError(
             f"wire {number} crosses or touches itself",
@@ -212,15 +244,15 @@ def _check_crossing(points: Float[np.ndarray, "n 3"], lengths: Float[np.ndarray,
 
 
 def _segment_gaps(p: np.ndarray, u: np.ndarray, q: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Smallest distances (n,) between the segment from p along u and those from q (n, 3) along v (n, 3)."""
+    """Smallest distances (n,) between segments from p along u and others from q along v, each (n, 3)."""
 
     def point_gap(point, origin, way):  # of points to segments, broadcast
         t = np.clip(((point - origin) * way).sum(-1) / (way * way).sum(-1), 0, 1)
         return np.linalg.norm(point - origin - t[..., None] * way, axis=-1)
 
     gaps = np.minimum.reduce([point_gap(p, q, v), point_gap(p + u, q, v), point_gap(q, p, u), point_gap(q + v, p, u)])
-    a, b, c = u @ u, v @ u, (v * v).sum(1)
-    d, e = (q - p) @ u, ((q - p) * v).sum(1)
+    a, b, c = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
+    d, e = ((q - p) * u).sum(1), ((q - p) * v).sum(1)
     denominator = a * c - b * b
     with np.errstate(divide="ignore", invalid="ignore"):
         s, t = (c * d - b * e) / denominator, (b * d - a * e) / denominator
@@ -244,24 +276,25 @@ def _sheet(
         first /= np.linalg.norm(first)
         axes = np.stack([first, np.cross(normal, first)])
         flat = (wire - middle) @ axes.T
-        following = np.roll(flat, -1, axis=0)
-        if np.sum(flat[:, 0] * following[:, 1] - following[:, 0] * flat[:, 1]) != 0:
-            found, strength = planar_dipoles([flat], cell_mm)
-            return middle + found @ axes, strength[:, None] * normal
+        found, strength = planar_dipoles([flat], cell_mm)
+        return middle + found @ axes, strength[:, None] * normal
     return _fan(wire, cell_mm, middle if apex is None else apex)
 
 
 def _fan(wire: np.ndarray, cell_mm: float, apex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every triangle (apex, point, next point) cut along and across into pieces of a cell's size at most."""
+    ends = np.stack([wire, np.roll(wire, -1, axis=0)], axis=1) - apex  # segments, their ends, xyz
+    rows = np.ceil(np.linalg.norm(ends, axis=2).max(1) / cell_mm).astype(int)
+    columns = np.ceil(np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) / cell_mm).astype(int)
+    cuts, kind = np.unique(np.maximum(np.stack([rows, columns], 1), 1), axis=0, return_inverse=True)
     positions, moments = [], []
-    for a, b in zip(wire - apex, np.roll(wire, -1, axis=0) - apex, strict=True):
-        rows = max(1, int(np.ceil(max(np.linalg.norm(a), np.linalg.norm(b)) / cell_mm)))
-        columns = max(1, int(np.ceil(np.linalg.norm(b - a) / cell_mm)))
-        s = np.linspace(0, 1, rows + 1)
-        share = (s[1:] ** 2 - s[:-1] ** 2) / 2 / columns  # of the parallelogram a x b
+    for number, (n, m) in enumerate(cuts):
+        a, b = np.moveaxis(ends[kind.ravel() == number], 1, 0)
+        s = np.linspace(0, 1, n + 1)
+        share = (s[1:] ** 2 - s[:-1] ** 2) / 2 / m  # of the parallelogram a x b
         radius = (2 / 3) * (s[1:] ** 3 - s[:-1] ** 3) / (s[1:] ** 2 - s[:-1] ** 2)
-        t = (np.arange(columns) + 0.5) / columns
-        edge = (1 - t)[:, None] * a + t[:, None] * b
-        positions.append((apex + radius[:, None, None] * edge).reshape(-1, 3))
-        moments.append(np.repeat(share, columns)[:, None] * np.cross(a, b))
+        t = ((np.arange(m) + 0.5) / m)[:, None]
+        edge = (1 - t) * a[:, None] + t * b[:, None]
+        positions.append((apex + radius[:, None, None] * edge[:, None]).reshape(-1, 3))
+        moments.append((np.repeat(share, m)[:, None] * np.cross(a, b)[:, None]).reshape(-1, 3))
     return np.concatenate(positions), np.concatenate(moments)
