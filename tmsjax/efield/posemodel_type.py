@@ -28,6 +28,7 @@ from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import check_rigid
 from tmsjax.efield.interpolate import nearest, scalar_trilinear, trilinear
+from tmsjax.efield.posemodel_potential import potentials
 from tmsjax.efield.sample import to_voxels
 from tmsjax.efield.solve import rate
 from tmsjax.efield.types import EField
@@ -174,11 +175,7 @@ def _on_grid(model: PoseModel, values: Float[Array, "p 3"]) -> Float[Array, "i j
 def amplitudes(model: PoseModel, coil: Coil, pose: CoilPose) -> Float[Array, " k"]:
     """What a coil puts into each mode, V/m per A/us: the field is ``basis @ amplitudes``."""
     positions, moments = place(coil, pose)
-    away = [positions[:, None, n] - model.sources_mm[None, :, n] for n in range(3)]
-    square = away[0] ** 2 + away[1] ** 2 + away[2] ** 2
-    along = moments[:, None, 0] * away[0] + moments[:, None, 1] * away[1] + moments[:, None, 2] * away[2]
-    seen = -jnp.sum(along * jax.lax.rsqrt(square) ** 3, axis=0)
-    return jnp.dot(seen, model.weights, precision="highest")
+    return jnp.dot(potentials(positions, moments, model.sources_mm), model.weights, precision="highest")
 
 
 @jax.jit
