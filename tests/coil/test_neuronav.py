@@ -1,5 +1,7 @@
 """Poses of neuronavigation: files as the programs write them, synthesised here, against poses known beforehand."""
 
+from inspect import unwrap
+
 import numpy as np
 import pytest
 import scipy.io
@@ -135,6 +137,8 @@ def test_one_pose_and_plain_matrices(tmp_path):
     (named,) = load_poses(tmp_path / "one.txt")
     assert named.name == "one"
     np.testing.assert_allclose(named.pose.matrix, ours(), atol=1e-5)
+    save_poses([CoilPose.from_matrix(ours()), NamedPose("b", named.pose)], tmp_path / "b.xml", "localite")
+    assert [named.name for named in load_poses(tmp_path / "b.xml")] == ["pose_0", "b"]
     np.savetxt(tmp_path / "two.txt", np.concatenate([ours(), ours()]), delimiter=",")
     assert [named.name for named in load_poses(tmp_path / "two.txt")] == ["two_0", "two_1"]
 
@@ -147,6 +151,18 @@ def test_a_simnibs_session(tmp_path):
     np.testing.assert_allclose(first.pose.matrix, ours(), atol=1e-6)
     scipy.io.savemat(tmp_path / "one.mat", {"matsimnibs": ours()})
     assert len(load_poses(tmp_path / "one.mat")) == 1
+
+
+def test_damaged_sessions_are_refused(tmp_path):
+    """Bytes that crash SciPy's reader, if not at once then after: the process that reads them is another."""
+    path = tmp_path / "session.mat"
+    pos = [{"matsimnibs": np.eye(4), "name": "a", "didt": 1e6}, {"matsimnibs": np.eye(4), "name": "", "didt": 0}]
+    scipy.io.savemat(path, {"poslist": {"type": "TMSLIST", "pos": pos}})
+    whole = path.read_bytes()
+    for place, byte in ((265, 224), (888, 246), (720, 163)):
+        path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+        with pytest.raises(InputError, match=r"cannot be read\n.*session.mat"):
+            load_poses(path)
 
 
 REFLECTED = brainsight().replace(f"{X[0]:.4f}", f"{-X[0]:.4f}")
@@ -197,6 +213,11 @@ def test_other_bad_requests(tmp_path):
         save_poses(pose, tmp_path / "a.txt", "softaxic")
     with pytest.raises(InputError, match="localite"):
         save_poses(pose, tmp_path / "a.txt", "localite")
+    for wrong in (None, 3, [pose, ours()]):
+        with pytest.raises(InputError, match="poses to write"):
+            unwrap(save_poses)(wrong, tmp_path / "a.txt", "brainsight")
+    with pytest.raises(InputError, match="brainsight"):
+        unwrap(save_poses)(pose, None, "brainsight")
     with pytest.raises(InputError, match="0 poses"):
         save_poses([], tmp_path / "a.txt", "brainsight")
     with pytest.raises(InputError, match="cannot be written"):

@@ -2,20 +2,23 @@
 
 Every file is in the world frame of the T1 that the navigator was given, which must be the head's. Coil frames differ:
 here, as in SimNIBS, x runs across the wings, y along the handle away from the grip, z into the head; ``brainsight`` and
-``localite`` say how theirs do. The conversions are those of SimNIBS 4.1 (simnibs/utils/nnav.py: facts, no code); a file
-of either program was not at hand.
+``localite`` say how theirs do. Files are read as SimNIBS 4.1 reads them (simnibs/utils/nnav.py: facts, no code; of
+Brainsight's it takes NIfTI:Aligned only). Its Brainsight writer is not followed: that turns the axes of the world where
+its reader turns the coil's (from the left, not from the right), so it does not read what it writes; it and we read what
+is written here. A file of either program was not at hand.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
 
 from tmsjax.coil.brainsight import brainsight_text, read_brainsight
 from tmsjax.coil.localite import localite_text, read_localite
@@ -23,6 +26,9 @@ from tmsjax.coil.named import NamedPose, rounded_pose
 from tmsjax.coil.types import CoilPose
 from tmsjax.core.errors import InputError
 from tmsjax.core.files import staged_file
+
+SESSION_SECONDS = 120
+"""A .mat file that takes longer than this to read is refused."""
 
 
 def load_poses(path: Any) -> list[NamedPose]:
@@ -32,7 +38,8 @@ def load_poses(path: Any) -> list[NamedPose]:
       matrix (``numpy.savetxt`` of a ``matsimnibs``).
     - ``.xml``: Localite's TriggerMarkers or InstrumentMarkers. Markers of an untracked coil (no position) are left out
       with a warning.
-    - ``.mat``: a SimNIBS session (``poslist{..}.pos(..).matsimnibs``), or one variable ``matsimnibs``.
+    - ``.mat``: a SimNIBS session (``poslist{..}.pos(..).matsimnibs``), or one variable ``matsimnibs``; read in a
+      process of its own, since a damaged one may crash SciPy's reader.
 
     Raises:
         InputError: a missing or malformed file, a coordinate system that does not lead to the head, no pose in it, or
@@ -52,24 +59,30 @@ def load_poses(path: Any) -> list[NamedPose]:
     return poses
 
 
-def save_poses(poses: Sequence[NamedPose] | CoilPose, path: str | os.PathLike[str], form: str) -> None:
+def save_poses(
+    poses: Sequence[NamedPose | CoilPose] | NamedPose | CoilPose, path: str | os.PathLike[str], form: str
+) -> None:
     """Write poses for a navigator or for SimNIBS; the file appears whole or not at all.
 
     Args:
-        poses: named poses, or one pose.
+        poses: one pose or several, with a name (``NamedPose``) or without.
         path: the file, with the suffix of its form (.txt, .xml, .txt).
         form: "brainsight" (targets, NIfTI:Aligned), "localite" (InstrumentMarkers, RAS) or "matsimnibs".
 
     Raises:
-        InputError: an unknown form, the suffix of another, no poses, or a place that cannot be written.
+        InputError: an unknown form, the suffix of another, no poses, something else, or a place that cannot be written.
     """
     writers = {"brainsight": (brainsight_text, ".txt"), "localite": (localite_text, ".xml"),
                "matsimnibs": (_matrix_text, ".txt")}  # fmt: skip
-    named = [NamedPose("pose", poses)] if isinstance(poses, CoilPose) else list(poses)
+    given = [poses] if isinstance(poses, NamedPose | CoilPose) else poses
+    if not isinstance(given, list | tuple) or not all(isinstance(pose, NamedPose | CoilPose) for pose in given):
+        raise InputError("poses to write", got=repr(poses)[:80], expected="a CoilPose, a NamedPose, or a list of them")
+    bare = "pose_{}" if len(given) > 1 else "pose"
+    named = [NamedPose(bare.format(i), pose) if isinstance(pose, CoilPose) else pose for i, pose in enumerate(given)]
     if form not in writers:
         raise InputError("poses are not written in this form", got=repr(form), expected=", ".join(writers))
     write, suffix = writers[form]
-    target = Path(path)
+    target = Path(path) if isinstance(path, str | os.PathLike) else Path("")
     if target.suffix.lower() != suffix or not named:
         raise InputError(
             f"poses for {form}", got=f"{len(named)} poses to {target.name}", expected=f"1 or more, {suffix}"
@@ -115,35 +128,32 @@ def _matrix_text(poses: list[NamedPose]) -> str:
 
 
 def _read_session(path: Path) -> list[NamedPose]:
+    """Poses of a .mat file, read by another process (``matlab_session``): a damaged file may crash it."""
+    program = Path(__file__).with_name("matlab_session.py")
     try:
-        content: Any = scipy.io.loadmat(path, simplify_cells=True)
-    except (OSError, ValueError, TypeError, NotImplementedError, KeyError, IndexError, MatReadError) as error:
+        # -P: the program's folder holds modules named as some of the standard library's.
+        ended = subprocess.run(
+            [sys.executable, "-P", str(program), str(path)],
+            capture_output=True, text=True, timeout=SESSION_SECONDS, check=False,
+        )  # fmt: skip
+        answer = (
+            json.loads(ended.stdout)
+            if ended.returncode == 0
+            else {"error": f"crash of SciPy's reader ({ended.returncode})"}
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        answer = {"error": str(error)}
+    if "error" in answer:
         raise InputError(
             "file of poses cannot be read",
-            got=f"{path.name}: {error}",
-            expected="a .mat file of SimNIBS, not of version 7.3",
-        ) from error
-    entries = [entry for block in _items(content.get("poslist")) for entry in _items(_field(block, "pos"))]
-    entries = entries or [content]
+            got=f"{path.name}: {answer['error']}",
+            expected="a whole .mat file of SimNIBS, not of version 7.3",
+        )
     poses = []
-    for index, entry in enumerate(entries):
-        matrix = np.asarray(_field(entry, "matsimnibs"), dtype=object)
-        if matrix.shape != (4, 4):
-            continue  # a position by centre and direction, which only the mesh turns into a matrix
-        name = _field(entry, "name")
-        name = name if isinstance(name, str) and name else f"{path.stem}_{index}"
-        didt = _field(entry, "didt")
-        rate = float(didt) * 1e-6 if isinstance(didt, int | float) and didt else None
-        poses.append(NamedPose(name, rounded_pose(matrix.astype(float), f"matsimnibs of {name}"), didt=rate))
+    for entry in answer["poses"]:
+        name = entry["name"] or f"{path.stem}_{entry['index']}"
+        rate = entry["didt"] * 1e-6 if entry["didt"] else None
+        poses.append(
+            NamedPose(name, rounded_pose(np.array(entry["matrix"], float), f"matsimnibs of {name}"), didt=rate)
+        )
     return poses
-
-
-def _items(value: Any) -> list[Any]:
-    """Cells or structs of a .mat file as a list: one of them comes alone."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | np.ndarray) else [value]
-
-
-def _field(entry: Any, key: str) -> Any:
-    return entry.get(key) if isinstance(entry, dict) else None
