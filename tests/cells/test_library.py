@@ -123,6 +123,18 @@ def test_an_unknown_axon_or_membrane_is_refused(simple):
         cells.from_file(simple, "L6_TPC")
 
 
+@pytest.mark.parametrize("axon", ["intact", "disabled"])
+def test_an_unknown_main_axon_is_refused_even_where_it_is_not_needed(simple, axon):
+    with pytest.raises(InputError, match=r"no such main axon[\s\S]*zzz[\s\S]*deepest"):
+        inspect.unwrap(cells.from_file)(simple, "L23_PC", axon=axon, main_axon="zzz")
+
+
+@pytest.mark.parametrize("root", [5, b"folder"])
+def test_a_folder_that_is_no_path_is_refused(root):
+    with pytest.raises(InputError, match="no path"):
+        inspect.unwrap(cells.load)("aberra2019/L4_LBC_cACint209_1", root=root)
+
+
 def test_the_room_imports_no_jax():
     code = "import sys, tmsjax.cells as c; c.cable_model(c.load('open/L4_LBC_1')); assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,6 +12,7 @@ import pytest
 from tmsjax import cells
 from tmsjax.cells import mechanism_library
 from tmsjax.cells.biophysics import channels, membrane, tables
+from tmsjax.cells.scaling import scaling_of
 from tmsjax.core.errors import InputError
 
 OWN = """
@@ -147,6 +148,21 @@ def test_one_of_several_tables_is_named(own, simple):
         ("gamma = 0.01\n", "", r"\[MY_CELL.soma\]: the calcium is not described"),
         ("decay = 100.0", "decay = 0", r"\[MY_CELL.soma\]: the calcium is not described"),
         ("gamma = 0.01\ndecay = 100.0\n", "", r"\[MY_CELL.soma\]: Ca_HVA carries calcium"),
+        ("Ca_HVA = 1e-4\ngamma = 0.01\ndecay = 100.0", "SK_E2 = 1.0", r"\[MY_CELL.soma\]: SK_E2 is opened by calcium"),
+        ("NaTs2_t = 0.5", f"NaTs2_t = {10**400}", r"\[MY_CELL.soma\] NaTs2_t"),
+        ("NaTs2_t = 0.5", f"NaTs2_t = {'9' * 5000}", "my.toml is no TOML"),
+        ("NaTs2_t = 0.5", f"NaTs2_t = {'[' * 5000}", "my.toml is no TOML"),
+        ("NaTs2_t = 0.5", "NaTs2_t = 1e4", r"\[MY_CELL.soma\] NaTs2_t"),
+        ("soma = 4e-5", "soma = 1e300", r"\[MY_CELL.g_pas\] soma"),
+        ("soma = -71", "soma = -1e300", r"\[MY_CELL.e_pas_mv\] soma"),
+        ("e_k_mv = -90.0", "e_k_mv = 1e300", r"\[common\] e_k_mv[\s\S]*at most 200"),
+        ("e_k_mv = -90.0", "g_pas_myelin = 1e300", r"\[common\] g_pas_myelin"),
+        ("ra_ohm_cm = 150.0", "ra_ohm_cm = 1e300", r"\[common\] ra_ohm_cm"),
+        ("basal = 1.5", "basal = 1e300", r"\[common.cm_uf_per_cm2\] basal"),
+        ("gamma = 0.01", "gamma = 2", r"\[MY_CELL.soma\] gamma"),
+        ("decay = 100.0", "decay = 1e300", r"\[MY_CELL.soma\] decay"),
+        ("offset = 0.5", "offset = 1e300", r"\[MY_CELL.distant.Ih\] offset"),
+        ("node]\nNaTa_t = 3.0", "node]\nNaTa_t = 1e300", r"\[axon_factors.node\] NaTa_t"),
         ('["basal"]', '["apical"]', r"\[MY_CELL.distant.Ih\]: the channel is not in apical"),
         ('["basal"]', '["node"]', r"\[MY_CELL.distant.Ih\] regions"),
         ('["basal"]', "3", r"\[MY_CELL.distant.Ih\] regions"),
@@ -178,8 +194,57 @@ def test_a_missing_or_empty_file_is_named(own, simple, tmp_path):
 
 def test_a_distribution_that_turns_negative_names_the_section(own, simple):
     cell = cells.from_file(simple, own(OWN.replace("offset = 0.5", "offset = -9")))
-    with pytest.raises(InputError, match=r"Ih is not positive in section dend\[0\]"):
+    with pytest.raises(InputError, match=r"density of Ih cannot be used in section dend\[0\]"):
         cells.cable_model(cell)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("per_um = 0.002", "per_um = 1000", r"density of Ih cannot be used in section dend\[0\]"),  # overflows
+        ("node]\nNaTa_t = 3.0", "node]\nNaTa_t = 1e4", r"density of NaTa_t cannot be used in section Node\[0\]"),
+    ],
+)
+def test_densities_that_grow_beyond_any_membrane_name_the_section(own, simple, old, new, message):
+    cell = cells.from_file(simple, own(OWN.replace(old, new)))
+    with pytest.raises(InputError, match=message):
+        cells.cable_model(cell)
+
+
+CALCIUM_IN_AIS = OWN.replace("SKv3_1 = 1.0", "SKv3_1 = 1.0\nSK_E2 = 0.1\ngamma = 0.02\ndecay = 300.0")
+
+
+def test_channels_that_nodes_take_over_need_their_calcium_too(own, simple):
+    bare = CALCIUM_IN_AIS.replace("node]\nNaTa_t = 3.0", "node]\nNaTa_t = 3.0\nSK_E2 = 1.0")
+    with pytest.raises(InputError, match=r"\[axon_factors.node\]: SK_E2 is opened by calcium"):
+        cells.from_file(simple, own(bare))
+    cable = cells.cable_model(cells.from_file(simple, own(bare + "gamma = 1.0\ndecay = 1.0\n")))
+    assert set(cable.decay_ms[cable.region == cells.REGIONS.index("node")]) == {300.0}
+
+
+def test_both_engines_agree_on_a_membrane_full_of_calcium_gated_channels(own, simple):
+    from tmsjax import simulate
+
+    text = OWN.replace("Ca_HVA = 1e-4", "Ca_HVA = 1e-4\nSK_E2 = 1.0")
+    cell = cells.from_file(simple, own(text))
+    fields = np.broadcast_to([0.0, 0.0, 1.0], (1, cells.cable_model(cell).n, 3))
+    neuron, cable = (
+        simulate.thresholds(cell, fields, engine=engine, workers=1, initiation=False).v_per_m
+        for engine in ("neuron", "cable")
+    )
+    assert np.isfinite(neuron).all()
+    np.testing.assert_allclose(cable, neuron, rtol=0.011)  # two brackets of 0.5 %
+
+
+@pytest.mark.parametrize("given", [5, b"my.toml", None])
+def test_a_membrane_that_is_no_path_is_refused(given):
+    from tmsjax.cells.membrane_file import read_membrane
+
+    with pytest.raises(InputError, match="the membrane is no path"):
+        inspect.unwrap(read_membrane)(given)
+    if given is not None:
+        with pytest.raises(InputError, match="mechanisms' folder is no path"):
+            inspect.unwrap(read_membrane)("my.toml", given)
 
 
 def test_an_axon_without_channels_in_its_nodes_is_refused(own, simple):
@@ -319,7 +384,21 @@ def test_scalings_by_name(simple):
     assert cells.load("open/L1_DAC_1", scaling=cells.Scaling(1, 1, 1, 1, 1)).name == "open/L1_DAC_1 (scaled)"
 
 
-@pytest.mark.parametrize("scaling", ["human", cells.Scaling(1, 1, 1, 0, 1), cells.Scaling(1, math.nan, 1, 1, 1)])
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        "human",
+        cells.Scaling(1, 1, 1, 0, 1),
+        cells.Scaling(1, math.nan, 1, 1, 1),
+        cells.Scaling(1, 1, 1, 1, 1e9),
+    ],
+)
 def test_scalings_that_make_no_sense_are_refused(simple, scaling):
     with pytest.raises(InputError, match="scaling"):
         inspect.unwrap(cells.from_file)(simple, "L23_PC", scaling=scaling)
+
+
+@pytest.mark.parametrize("scaling", [None, 2.0, {"soma_area": 2.0}])
+def test_what_is_no_scaling_is_refused(scaling):
+    with pytest.raises(InputError, match="this is no scaling"):
+        inspect.unwrap(scaling_of)(scaling)

@@ -1,6 +1,7 @@
 """Reading reconstructions: what comes out, and what bad files are told."""
 
 import gzip
+import inspect
 import lzma
 
 import numpy as np
@@ -16,8 +17,8 @@ ASC = SOMA + "( (Axon)\n  (0 -6 0 1)\n  (0 -90 0 1)\n)\n"
 CONTOUR = [(5 * np.cos(a), 8 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 40, endpoint=False)]
 
 
-def contour_swc():
-    lines = [f"{k + 1} 1 {x:.6f} {y:.6f} 0 0 {k if k else -1}" for k, (x, y) in enumerate(CONTOUR)]
+def contour_swc(width=1.0):
+    lines = [f"{k + 1} 1 {width * x:.6f} {y:.6f} 0 0 {k if k else -1}" for k, (x, y) in enumerate(CONTOUR)]
     lines += ["41 2 0 -30 0 0.5 1", "42 2 0 -100 0 0.5 41", "43 2 50 -150 0 0.4 42", "44 2 -50 -150 0 0.3 42"]
     lines += ["45 4 0 8 0 1 1", "46 4 0 90 0 1 45"]
     return "\n".join(lines) + "\n"
@@ -95,6 +96,19 @@ def test_an_axon_on_a_dendrite_is_kept_there(tmp_path):
         ("a.swc", SWC.replace(" 3 0 ", " 2 0 "), "more than one axon"),
         ("a.swc", SWC.replace("0 0 0 5 -1", "0 0 0 5000 -1"), "in micrometres"),
         ("a.txt", "x", "of this kind"),
+        (
+            "a.asc",
+            ASC.replace("(-5 0 0 0)", "(nan 0 0 0)"),
+            "line 3: a point is nowhere",
+        ),  # five that ended the process
+        ("a.asc", ASC.replace("(-5 0 0 0)", "(inf, 0, 0, 0)"), "line 3: a point is nowhere"),
+        ("a.asc", ASC.replace("(-5 0 0 0)", "(1e300 0 0 0)"), "line 3: a point is nowhere"),
+        ("a.asc", ASC.replace("(0 6 0 0)", "(1 0 0 0)").replace("(0 -6 0 0)", ""), "soma's outline encloses nothing"),
+        ("a.swc", contour_swc(width=0), "soma's outline encloses nothing"),
+        ("a.asc", ASC.replace("-90", "-1e30"), "line 10: a point is nowhere"),
+        ("a.asc", ASC.replace("(0 -90 0 1)", "(0 -90 0 5000)"), r"axon\[0\] has no volume[\s\S]*1 to 5000 um"),
+        ("a.swc", SWC.replace("-500", "-1e30"), "point 3 is farther away or larger than any neuron"),
+        ("a.swc", SWC.replace("5 3 0 50 0 1", "5 3 0 50 0 1e300"), "point 5 is farther away or larger"),
     ],
 )
 def test_bad_files_are_named_with_what_is_wrong(tmp_path, name, content, message):
@@ -103,6 +117,12 @@ def test_bad_files_are_named_with_what_is_wrong(tmp_path, name, content, message
     with pytest.raises(InputError, match=message) as error:
         read_morphology(path)
     assert name in str(error.value)
+
+
+@pytest.mark.parametrize("path", [None, 5])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(InputError, match="is no path"):
+        inspect.unwrap(read_morphology)(path)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -24,6 +24,10 @@ COMPARTMENT: dict[Region, str] = {
 NO_TABLE = ("common", "axon_factors")
 OFFSET, FACTOR = -0.8696, 2.087
 """Of Ih's density with the distance from the soma (Kole et al. 2006, as fitted by Markram et al. 2015)."""
+DENSITY_S_PER_CM2 = 1000.0
+"""Largest density: ten thousand open channels of 10 pS on every square micrometre."""
+LARGEST = {"gamma": 1.0, "decay": 1e5}
+"""Largest share of free calcium, and longest decay (ms)."""
 
 
 @functools.cache
@@ -70,7 +74,7 @@ def densities(membrane: Membrane, section: Section) -> dict[str, Float[np.ndarra
 
     A density that depends on the place is density * (offset + factor exp(per_um d)), d the distance from soma(0) in
     the unscaled cell. Nodes and bare axon carry multiples of the initial segment's densities, unless the table has
-    their own. Raises InputError where a distribution becomes negative.
+    their own. Raises InputError where a distribution becomes negative, or anything larger than a membrane can be.
     """
     table = membrane.table
     factors = membrane.axon_factors.get(section.region)
@@ -83,11 +87,14 @@ def densities(membrane: Membrane, section: Section) -> dict[str, Float[np.ndarra
     for name, rule in table.get("distant", {}).items():
         if section.region in rule["regions"]:
             offset, factor = rule.get("offset", OFFSET), rule.get("factor", FACTOR)
-            out[name] = out[name] * (offset + factor * np.exp(rule["per_um"] * section.distance_um))
-            if not (np.isfinite(out[name]).all() and (out[name] >= 0).all()):
-                raise InputError(
-                    f"{membrane.name}: the density of {name} is not positive in section {section.name}",
-                    got=f"{out[name].min():g} to {out[name].max():g} S/cm2",
-                    expected="a distribution that stays positive over the whole cell",
-                )
+            with np.errstate(over="ignore", invalid="ignore"):
+                out[name] = out[name] * (offset + factor * np.exp(rule["per_um"] * section.distance_um))
+    for name, values in out.items():
+        largest = LARGEST.get(name, DENSITY_S_PER_CM2)
+        if not ((values >= 0) & (values <= largest)).all():
+            raise InputError(
+                f"{membrane.name}: the density of {name} cannot be used in section {section.name}",
+                got=f"{values.min():g} to {values.max():g}",
+                expected=f"0 to {largest:g}{'' if name in LARGEST else ' S/cm2'} over the whole cell",
+            )
     return out

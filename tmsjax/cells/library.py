@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tmsjax.cells.biophysics import membrane
 from tmsjax.cells.fetch import ABERRA_LICENCE, ABERRA_SOURCE, SHA256, reference_folder
-from tmsjax.cells.main_axon import Rule, main_axon_terminal
+from tmsjax.cells.main_axon import Rule, main_axon_terminal, rule_of
 from tmsjax.cells.membrane_file import read_membrane
 from tmsjax.cells.morphology import read_morphology
 from tmsjax.cells.myelin import myelinate
@@ -106,6 +106,10 @@ def load(
     human" the cell's name says so. Raises InputError for an unknown name or a missing file.
     """
     family, short = _split(name)
+    if root is not None and not isinstance(root, (str, os.PathLike)):
+        raise InputError(
+            "the folder of the reference cells is no path", got=repr(root), expected="a path (root=FOLDER)"
+        )
     factors = scaling_of(scaling)
     if factors != ADULT_HUMAN:
         named = f"{name} ({scaling})" if isinstance(scaling, str) else f"{name} (scaled)"
@@ -151,15 +155,16 @@ def from_file(
     elif mechanisms is not None:
         raise InputError(
             "own mechanisms need an own membrane table",
-            got=f"mechanisms={os.fspath(mechanisms)!r} with {os.fspath(biophysics)!r}",
+            got=f"mechanisms={str(mechanisms)!r} with {str(biophysics)!r}",
             expected="biophysics='my.toml', which says where the channels are",
         )
     else:
         membrane(str(biophysics))
     if axon not in ("intact", "disabled"):
         raise InputError("there is no such axon variant", got=repr(axon), expected='"intact" or "disabled"')
-    sections = myelinate(scale(read_morphology(path, types), scaling_of(scaling)))
-    disabled = main_axon_terminal(sections, main_axon) if axon == "disabled" else None
+    rule, factors = rule_of(main_axon), scaling_of(scaling)
+    sections = myelinate(scale(read_morphology(path, types), factors))
+    disabled = main_axon_terminal(sections, rule) if axon == "disabled" else None
     label = name or Path(path).name.split(".")[0]
     cell = Cell(name=label, biophysics=str(biophysics), sections=sections, disabled=disabled)
     return cell if own is None else replace(cell, biophysics=own.name, membrane=own)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tmsjax.cells.geometry import segment_section
 from tmsjax.cells.types import Section
+from tmsjax.core.errors import InputError
 
 AXON_REGIONS = ("ais", "node", "myelin", "unmyelinated")
 COLUMN_UM = 500.0
@@ -16,12 +17,22 @@ COLUMN_UM = 500.0
 Rule = Literal["widest", "deepest"]
 
 
+def rule_of(rule: object) -> Rule:
+    """The rule, or InputError where there is no such one."""
+    if rule == "widest":
+        return "widest"
+    if rule == "deepest":
+        return "deepest"
+    raise InputError("there is no such main axon", got=repr(rule), expected='"widest" or "deepest"')
+
+
 def main_axon_terminal(sections: tuple[Section, ...], rule: Rule = "widest") -> int:
     """Index of the section at whose end the main axon ends.
 
     "widest": from axon[0], at every branching the child whose first segment is widest. "deepest": the section with
     the lowest point within 500 um of the vertical through the soma, followed to a terminal.
     """
+    rule = rule_of(rule)
     children: dict[int, list[int]] = {}
     for k, section in enumerate(sections):
         if section.region in AXON_REGIONS:

@@ -15,21 +15,27 @@ NaTa_t = 2.0
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tmsjax.cells.biophysics import NO_TABLE, tables
+from tmsjax.cells.biophysics import DENSITY_S_PER_CM2, LARGEST, NO_TABLE, tables
 from tmsjax.cells.mechanism_library import MECHANISMS, own_mechanisms
 from tmsjax.cells.types import REGIONS, Membrane
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 
 PARTS = ("soma", "dendrite", "axon")
 CALCIUM = ("gamma", "decay")
 CALCIUM_CHANNELS = ("Ca", "Ca_HVA", "Ca_LVAst")
+CALCIUM_GATED = ("SK_E2",)
+POTENTIAL_MV = 200.0
+"""Reversal potentials lie within this of 0: the channels' rates end at 300 mV."""
+RA_OHM_CM = (1.0, 1e4)
+CM_UF_PER_CM2 = (1e-4, 100.0)
+FACTOR = 1e6
+"""Largest multiple in a distribution or of the initial segment's densities."""
 FIXED = ("temperature_c", "ca_out_mm")
 """Constants that the channels' equations and the cable solver take as given."""
 PLACED = ("soma", "basal", "apical", "ais")
@@ -40,8 +46,11 @@ def read_membrane(path: str | os.PathLike, mechanisms: str | os.PathLike | None 
     """Read the membrane of ``"file.toml"``, or of one table of it, ``"file.toml#TABLE"``.
 
     ``mechanisms`` is a folder of .mod files with channels beyond ours. Raises InputError, which names file, table,
-    region and key, for what is missing, unknown, no number, not finite or negative.
+    region and key, for what is missing, unknown, no number, not finite, negative, or beyond what any membrane has.
     """
+    for what, given in (("the membrane", path), ("the mechanisms' folder", mechanisms)):
+        if not isinstance(given, (str, os.PathLike)) and (given is not None or what == "the membrane"):
+            raise InputError(f"{what} is no path", got=repr(given), expected="a path")
     file, _, wanted = str(path).partition("#")
     name = Path(file).name
     content = _toml(Path(file))
@@ -72,7 +81,7 @@ def _toml(file: Path) -> dict[str, Any]:
         raise InputError(
             "the membrane file cannot be read", got=f"{file}: {error.strerror}", expected="a .toml file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of 5000 digits and a deep nest are no TOMLDecodeError
         raise InputError(f"{file.name} is no TOML", got=error, expected="tables as in biophysics.toml") from error
 
 
@@ -87,10 +96,10 @@ class _Check:
         table = self.mapping(key, table)
         self.keys(key, table, ["g_pas", "e_pas_mv", "distant", *REGIONS], needed=["g_pas", "e_pas_mv", "soma", "ais"])
         out: dict[str, Any] = {}
-        for leak, low in (("g_pas", 0.0), ("e_pas_mv", -math.inf)):
+        for leak, low, high in (("g_pas", 0.0, DENSITY_S_PER_CM2), ("e_pas_mv", -POTENTIAL_MV, POTENTIAL_MV)):
             parts = self.mapping(f"{key}.{leak}", table[leak])
             self.keys(f"{key}.{leak}", parts, PARTS, needed=PARTS)
-            out[leak] = {part: self.number(f"{key}.{leak}", part, value, low) for part, value in parts.items()}
+            out[leak] = {part: self.number(f"{key}.{leak}", part, value, low, high) for part, value in parts.items()}
         for region in REGIONS:
             if region in table:
                 out[region] = self.region(f"{key}.{region}", table[region])
@@ -108,21 +117,32 @@ class _Check:
                     expected=f"one of {', '.join(self.channels)} (or gamma and decay of the calcium)",
                     mend=_near(name, self.channels) or "give the folder of your .mod files (option mechanisms)",
                 )
-        out = {name: self.number(where, name, value, 0.0) for name, value in region.items()}
+        out = {
+            name: self.number(where, name, value, 0.0, LARGEST.get(name, DENSITY_S_PER_CM2))
+            for name, value in region.items()
+        }
+        self.calcium(where, out)
+        return out
+
+    def calcium(self, where: str, out: Mapping[str, float]) -> None:
+        """A region's calcium is described where a channel carries it or opens by it."""
         if len([name for name in CALCIUM if name in out]) == 1 or out.get("decay") == 0:
             raise InputError(
                 f"{self.file} [{where}]: the calcium is not described",
                 got={name: out[name] for name in CALCIUM if name in out},
                 expected="both gamma and decay (ms, positive)",
             )
-        carriers = [name for name in CALCIUM_CHANNELS if out.get(name, 0) > 0]
-        if carriers and "gamma" not in out:
-            raise InputError(
-                f"{self.file} [{where}]: {carriers[0]} carries calcium that nothing takes away",
-                got="no gamma and decay",
-                expected="gamma (share of free calcium) and decay (ms) in the same region",
-            )
-        return out
+        for names, does in (
+            (CALCIUM_CHANNELS, "carries calcium that nothing takes away"),
+            (CALCIUM_GATED, "is opened by calcium that nothing describes"),
+        ):
+            present = [name for name in names if out.get(name, 0) > 0]
+            if present and "gamma" not in out:
+                raise InputError(
+                    f"{self.file} [{where}]: {present[0]} {does}",
+                    got="no gamma and decay",
+                    expected="gamma (share of free calcium) and decay (ms) in the same region",
+                )
 
     def distant(self, where: str, rules: Any, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Distributions with the distance from the soma, each for a channel of the regions that it names."""
@@ -143,7 +163,7 @@ class _Check:
                     expected=f"a density of {name} in [{where.split('.')[0]}.{absent[0]}]",
                 )
             numbers = [key for key in rule if key != "regions"]
-            out[name] = {key: self.number(f"{where}.{name}", key, rule[key], -math.inf) for key in numbers}
+            out[name] = {key: self.number(f"{where}.{name}", key, rule[key], -FACTOR, FACTOR) for key in numbers}
             out[name]["regions"] = list(regions)
         return out
 
@@ -157,7 +177,9 @@ class _Check:
             if key == "cm_uf_per_cm2":
                 parts = self.mapping("common.cm_uf_per_cm2", value)
                 self.keys("common.cm_uf_per_cm2", parts, REGIONS)
-                numbers = {r: self.positive("common.cm_uf_per_cm2", r, number) for r, number in parts.items()}
+                numbers = {
+                    r: self.number("common.cm_uf_per_cm2", r, value, *CM_UF_PER_CM2) for r, value in parts.items()
+                }
                 out[key] = {**ours[key], **numbers}
             elif key in FIXED:
                 if value != ours[key]:
@@ -167,9 +189,11 @@ class _Check:
                         expected=f"{ours[key]}, or no such line",
                     )
             elif key == "ra_ohm_cm":
-                out[key] = self.positive("common", key, value)
+                out[key] = self.number("common", key, value, *RA_OHM_CM)
+            elif key == "g_pas_myelin":
+                out[key] = self.number("common", key, value, 0.0, DENSITY_S_PER_CM2)
             else:
-                out[key] = self.number("common", key, value, 0.0 if key == "g_pas_myelin" else -math.inf)
+                out[key] = self.number("common", key, value, -POTENTIAL_MV, POTENTIAL_MV)
         return out
 
     def factors(self, own: Any, table: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -180,7 +204,10 @@ class _Check:
         for region, values in own.items():
             where = f"axon_factors.{region}"
             self.keys(where, self.mapping(where, values), list(table["ais"]))
-            out[region] = {name: self.number(where, name, value, 0.0) for name, value in values.items()}
+            out[region] = {name: self.number(where, name, value, 0.0, FACTOR) for name, value in values.items()}
+            if region not in table:
+                ais = table["ais"]
+                self.calcium(where, {name: factor * ais[name] for name, factor in out[region].items() if name in ais})
         for region, values in out.items():
             if region not in table and not set(values) & set(table["ais"]):
                 raise InputError(
@@ -214,20 +241,9 @@ class _Check:
                 expected=f"keys {', '.join(needed)}",
             )
 
-    def number(self, where: str, key: str, value: Any, low: float) -> float:
-        """The value, if it is a finite number of at least ``low``."""
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= low
-        if not good:
-            expected = "a finite number" if low == -math.inf else f"a finite number of at least {low:g}"
-            raise InputError(f"{self.file} [{where}] {key} cannot be used", got=repr(value), expected=expected)
-        return float(value)
-
-    def positive(self, where: str, key: str, value: Any) -> float:
-        """The value, if it is a finite number above 0."""
-        number = self.number(where, key, value, 0.0)
-        if number == 0:
-            raise InputError(f"{self.file} [{where}] {key} cannot be used", got=value, expected="a number above 0")
-        return number
+    def number(self, where: str, key: str, value: Any, low: float, high: float) -> float:
+        """The value, if it is a number from ``low`` to ``high``."""
+        return check_number(value, f"{self.file} [{where}] {key} cannot be used", low, high)
 
 
 def _near(word: str, known) -> str:

@@ -33,6 +33,8 @@ IMPORTED: dict[str, Region] = {"soma": "soma", "axon": "ais", "dend": "basal", "
 
 SOMA_DIAM_UM = (1.0, 100.0)
 """Diameters of spheres as large as a soma can be: others mean that the file is not in micrometres."""
+NEURITE_DIAM_UM = (1e-3, 1000.0)
+"""Diameters that axon and dendrites can have: the squid's giant axon is about as wide."""
 
 
 def segments(length_um: float) -> int:
@@ -49,6 +51,8 @@ def read_morphology(path: str | os.PathLike, types: Mapping[int, str] | None = N
     missing, unreadable, empty, or without a soma or an axon, and for pieces that are not connected, have no length or
     no width (naming the section, point or line).
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError("the morphology is no path", got=repr(path), expected="a Neurolucida .asc or an .swc file")
     path = Path(path)
     if not path.is_file():
         raise InputError("the morphology does not exist", got=path, expected="a Neurolucida .asc or an .swc file")
@@ -81,7 +85,7 @@ def _import_swc(table: np.ndarray, path: Path) -> list[Section]:
             expected="one type in every tree",
             mend="give the soma's points radii",
         )
-    return _import3d(swc.neurolucida_text(table), "Import3d_Neurolucida3", path)
+    return _import3d(neurolucida.neurolucida_text(table), "Import3d_Neurolucida3", path)
 
 
 def _import3d(text: str, reader: str, source: Path) -> list[Section]:
@@ -179,12 +183,15 @@ def _checked(sections: list[Section], path: Path) -> tuple[Section, ...]:
         )
     for section in sections:
         finite = np.isfinite(section.points_um).all() and np.isfinite(section.diam_um).all()
-        if not finite or len(section.diam_um) < 2 or section.length_um <= 0 or (section.diam_um <= 0).any():
+        thin, wide = section.diam_um.min(initial=np.inf), section.diam_um.max(initial=0.0)
+        sized = NEURITE_DIAM_UM[0] <= thin and wide <= NEURITE_DIAM_UM[1]
+        if not finite or len(section.diam_um) < 2 or section.length_um <= 0 or not sized:
             raise InputError(
                 f"{path.name}: section {section.name} has no volume",
                 got=f"{len(section.diam_um)} points, length {section.length_um:g} um, diameters from "
-                f"{section.diam_um.min(initial=np.inf):g} um",
-                expected="at least two finite points, a length and positive diameters",
+                f"{thin:g} to {wide:g} um",
+                expected=f"at least two finite points, a length and diameters of {NEURITE_DIAM_UM[0]:g} to "
+                f"{NEURITE_DIAM_UM[1]:g} um",
             )
     stray = [section.name for section in axon[1:] if sections[section.parent].region != "ais"]
     if stray:

@@ -1,16 +1,19 @@
-"""What NEURON's Import3d lets pass in a Neurolucida .asc file, checked before it makes sections of it.
+"""Neurolucida's .asc format: what NEURON's Import3d lets pass in it, checked first, and an .swc's table written in it.
 
 Import3d repairs in silence: it removes branches without a length and gives their children to the parent, ties any
 tree outside the soma to the soma's centre, however far it is, and makes sections of kinds that nobody asks for. The
-published cells need none of these repairs, except that a tree may begin some way off the soma's outline as drawn.
+published cells need none of these repairs, except that a tree may begin some way off the soma's outline as drawn. An
+outline that encloses nothing, or a point that is nowhere, ends the whole process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from tmsjax.core.errors import InputError
 
@@ -18,10 +21,14 @@ KINDS = {1: "soma", 2: "axon", 3: "basal dendrite", 4: "apical dendrite"}
 DISCONNECTED_UM = 50.0
 """A tree that begins farther than this from every point of the soma's outline is not connected to it. Of 95 cells of
 the Blue Brain Project that we looked at, no tree begins farther away than 32 um."""
+FARTHEST_UM = 1e6
+"""No number of a reconstruction is larger: a metre."""
+THINNEST = 1e-3
+"""Width of a soma's outline over its length, below which it counts as a line."""
 
 
 def check_text(text: str, path: Path) -> None:
-    """Raise InputError unless the file holds complete nested lists (NEURON may crash on others)."""
+    """Raise InputError unless the file holds complete nested lists and points somewhere (NEURON crashes on others)."""
     bare = re.sub(r'"[^"\n]*"|;[^\n]*', "", text)
     opened, closed = bare.count("("), bare.count(")")
     if opened == 0 or opened != closed:
@@ -31,6 +38,15 @@ def check_text(text: str, path: Path) -> None:
             expected="Neurolucida's nested lists, all closed",
             mend="fetch the file again; it may have been cut short",
         )
+    for found in re.finditer(r"\(([^()]*)\)", bare):
+        words = found[1].replace(",", " ").split()[:4]
+        if words and _is_number(words[0]) and not all(map(_near, words)):
+            raise InputError(
+                f"{path.name}, line {bare.count(chr(10), 0, found.start()) + 1}: a point is nowhere",
+                got=f"({' '.join(words)})"[:80],
+                expected=f"finite numbers up to {FARTHEST_UM:g} um",
+                mend="is the file in micrometres? Pixels or nanometres must be converted",
+            )
 
 
 def check_trees(reader, path: Path) -> None:
@@ -40,6 +56,8 @@ def check_trees(reader, path: Path) -> None:
     """
     sections = [reader.sections.o(k) for k in range(int(reader.sections.count()))]
     outline = [_points(section) for section in sections if section.iscontour_]
+    for points in outline:
+        _check_outline(points[:, :3], path)
     for section in sections:
         if section.iscontour_:
             continue
@@ -77,6 +95,50 @@ def check_trees(reader, path: Path) -> None:
                 )
 
 
+def neurolucida_text(table: Float[np.ndarray, "k 7"]) -> str:
+    """An .swc's table (``swc.swc_table``) whose soma is a contour, in this format, which knows contours.
+
+    A branch starts at its parent's point.
+    """
+    kinds = {2: "Axon", 3: "Dendrite", 4: "Apical"}
+    rows = {int(row[0]): row for row in table}
+    children: dict[int, list[int]] = {}
+    for row in table:
+        children.setdefault(int(row[6]), []).append(int(row[0]))
+    lines = ['("CellBody"', "  (CellBody)"]
+    lines += [_point(row) for row in table if row[1] == 1]
+    lines += [")"]
+    for row in table:
+        on_soma = int(row[6]) in rows and rows[int(row[6])][1] == 1
+        if row[1] != 1 and on_soma:
+            lines += ["(", f"  ({kinds[int(row[1])]})", *_branch(int(row[0]), rows, children, None), ")"]
+    return "\n".join(lines) + "\n"
+
+
+def _is_number(word: str) -> bool:
+    with contextlib.suppress(ValueError):
+        float(word)
+        return True
+    return False
+
+
+def _near(word: str) -> bool:
+    """Whether a word of a point is no number (the name of its spine), or one that a reconstruction may hold."""
+    return not _is_number(word) or abs(float(word)) <= FARTHEST_UM
+
+
+def _check_outline(xyz: np.ndarray, path: Path) -> None:
+    """InputError unless the points of a soma's outline enclose an area."""
+    usable = len(xyz) >= 3 and bool(np.isfinite(xyz).all())
+    extent = np.linalg.svd(xyz - xyz.mean(axis=0), compute_uv=False) if usable else np.zeros(3)
+    if not extent[1] > THINNEST * extent[0]:
+        raise InputError(
+            f"{path.name}: the soma's outline encloses nothing",
+            got=f"{len(xyz)} points, {np.round(xyz[:3], 3).tolist()} ...",
+            expected="at least three finite points that do not lie on a line",
+        )
+
+
 def _line(reader, section, column: int) -> int:
     """Line of the file that a column of a section comes from; column 0 is the soma's centre or the parent's last point.
 
@@ -91,3 +153,30 @@ def _points(section) -> np.ndarray:
     k = int(section.raw.ncol())
     rows = [[section.raw.getval(axis, j) for axis in range(3)] for j in range(k)]
     return np.column_stack([np.array(rows).reshape(k, 3), np.array(section.d)[:k]])
+
+
+def _branch(start: int, rows: dict, children: dict, parent: np.ndarray | None) -> list[str]:
+    """Lines of the branch that begins with this point, and of all that grow from it."""
+    lines = [] if parent is None else [_point(parent)]
+    at = start
+    while True:
+        lines.append(_point(rows[at]))
+        following = children.get(at, [])
+        if len(following) != 1:
+            break
+        at = following[0]
+    if following:
+        branches = [_branch(child, rows, children, rows[at]) for child in following]
+        lines += ["(", *_joined(branches), ")"]
+    return lines
+
+
+def _joined(branches: list[list[str]]) -> list[str]:
+    lines = branches[0]
+    for branch in branches[1:]:
+        lines = [*lines, "|", *branch]
+    return lines
+
+
+def _point(row: np.ndarray) -> str:
+    return f"  ({row[2]:.9g} {row[3]:.9g} {row[4]:.9g} {2 * row[5]:.9g})"

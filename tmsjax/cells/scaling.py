@@ -8,7 +8,7 @@ import numpy as np
 
 from tmsjax.cells.geometry import segment_section
 from tmsjax.cells.types import Section
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,21 @@ class Scaling:
 ADULT_HUMAN = Scaling(soma_area=2.453, axon_diam=2.453, apical_diam=1.876, basal_diam=1.946, basal_length=1.17)
 ADULT_RAT = Scaling(soma_area=1.322, axon_diam=1.322, apical_diam=1.248, basal_diam=1.133, basal_length=1.17)
 UNSCALED = Scaling(soma_area=1.0, axon_diam=1.0, apical_diam=1.0, basal_diam=1.0, basal_length=1.0)
+FACTORS = (0.01, 100.0)
+"""Factors that a scaling may have."""
 SCALINGS = {"adult human": ADULT_HUMAN, "adult rat": ADULT_RAT, "none": UNSCALED}
 
 
 def scaling_of(scaling: str | Scaling) -> Scaling:
-    """Factors by name ("adult human", "adult rat", "none") or as they are, or InputError unless finite and positive."""
+    """Factors by name ("adult human", "adult rat", "none") or as they are, or InputError unless they can be meant."""
     if isinstance(scaling, str):
         if scaling not in SCALINGS:
             raise InputError("there is no such scaling", got=repr(scaling), expected=f"one of {list(SCALINGS)}")
         return SCALINGS[scaling]
-    wrong = {name: value for name, value in asdict(scaling).items() if not 0 < value < np.inf}
-    if wrong:
-        raise InputError("a scaling factor cannot be used", got=wrong, expected="finite positive factors")
+    if not isinstance(scaling, Scaling):
+        raise InputError("this is no scaling", got=repr(scaling), expected=f"one of {list(SCALINGS)}, or a Scaling")
+    for name, value in asdict(scaling).items():
+        check_number(value, f"the scaling factor {name} cannot be used", *FACTORS)
     return scaling
 
 

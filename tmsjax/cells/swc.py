@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from tmsjax.cells.neurolucida import DISCONNECTED_UM
+from tmsjax.cells.neurolucida import DISCONNECTED_UM, FARTHEST_UM
 from tmsjax.core.errors import InputError
 
 KINDS: dict[str, int] = {"soma": 1, "axon": 2, "basal": 3, "apical": 4}
@@ -29,9 +29,9 @@ def swc_table(text: str, name: str, types: Mapping[int, str] | None = None) -> F
 
     Comments and blank lines may stand anywhere, lines in any order. ``types`` says what custom types (0, 7 and more)
     are. A point keeps its place among its parent's children; a soma's own points come first. Raises InputError, which
-    names the points, for what is no table of finite numbers, ids used twice, parents that are missing, loops, more
-    than one tree, a tree that does not begin in a soma, types without a meaning, radii that are not positive (a soma
-    may be a contour of radius 0), and branches that have no length or begin far from the soma.
+    names the points, for what is no table of finite numbers of um, ids used twice, parents that are missing, loops,
+    more than one tree, a tree that does not begin in a soma, types without a meaning, radii that are not positive (a
+    soma may be a contour of radius 0), and branches that have no length or begin far from the soma.
     """
     table = _numbers(text, name)
     _check_ids(table, name)
@@ -55,23 +55,6 @@ def has_contour(table: Float[np.ndarray, "k 7"]) -> bool:
     return bool((table[table[:, 1] == SOMA, 5] == 0).any())
 
 
-def neurolucida_text(table: Float[np.ndarray, "k 7"]) -> str:
-    """A table with a contour soma as Neurolucida text, which knows contours; a branch starts at its parent's point."""
-    kinds = {2: "Axon", 3: "Dendrite", 4: "Apical"}
-    rows = {int(row[0]): row for row in table}
-    children: dict[int, list[int]] = {}
-    for row in table:
-        children.setdefault(int(row[6]), []).append(int(row[0]))
-    lines = ['("CellBody"', "  (CellBody)"]
-    lines += [_point(row) for row in table if row[1] == SOMA]
-    lines += [")"]
-    for row in table:
-        on_soma = int(row[6]) in rows and rows[int(row[6])][1] == SOMA
-        if row[1] != SOMA and on_soma:
-            lines += ["(", f"  ({kinds[int(row[1])]})", *_branch(int(row[0]), rows, children, None), ")"]
-    return "\n".join(lines) + "\n"
-
-
 def _numbers(text: str, name: str) -> np.ndarray:
     rows = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -88,6 +71,13 @@ def _numbers(text: str, name: str) -> np.ndarray:
             )
         if not np.isfinite(row).all():
             raise InputError(f"{name}: point {words[0]} is not finite", got=line.strip(), expected="finite numbers")
+        if max(map(abs, row[2:6])) > FARTHEST_UM:
+            raise InputError(
+                f"{name}: point {words[0]} is farther away or larger than any neuron",
+                got=line.strip()[:80],
+                expected=f"numbers up to {FARTHEST_UM:g} um",
+                mend="is the file in micrometres? Pixels or nanometres must be converted",
+            )
         whole = [row[0], row[1], row[6]]
         if any(value != round(value) for value in whole):
             raise InputError(
@@ -275,33 +265,6 @@ def _renumbered(table: np.ndarray) -> np.ndarray:
     out[:, 0] = np.arange(1, len(table) + 1)
     out[:, 6] = [at.get(int(parent), -1) for parent in table[:, 6]]
     return out
-
-
-def _branch(start: int, rows: dict, children: dict, parent: np.ndarray | None) -> list[str]:
-    """Lines of the branch that begins with this point, and of all that grow from it."""
-    lines = [] if parent is None else [_point(parent)]
-    at = start
-    while True:
-        lines.append(_point(rows[at]))
-        following = children.get(at, [])
-        if len(following) != 1:
-            break
-        at = following[0]
-    if following:
-        branches = [_branch(child, rows, children, rows[at]) for child in following]
-        lines += ["(", *_joined(branches), ")"]
-    return lines
-
-
-def _joined(branches: list[list[str]]) -> list[str]:
-    lines = branches[0]
-    for branch in branches[1:]:
-        lines = [*lines, "|", *branch]
-    return lines
-
-
-def _point(row: np.ndarray) -> str:
-    return f"  ({row[2]:.9g} {row[3]:.9g} {row[4]:.9g} {2 * row[5]:.9g})"
 
 
 def _list(values, most: int = 5) -> str:
