@@ -41,7 +41,7 @@ def _deep(geometry: Folded, points: np.ndarray) -> np.ndarray:
 
 def solve(sigma, mask: np.ndarray, affine: np.ndarray) -> EField:
     pose = pose_over((0.1, 0.25, 0.95), 64.0)
-    return tj.efield.solve_conductivity(sigma, mask, affine, tj.coil.load("MagVenture_MC_B70"), pose, tolerance=2e-4)
+    return tj.efield.solve_conductivity(sigma, mask, affine, tj.coil.load("MagVenture_MC_B70"), pose)
 
 
 def fine_field(geometry: Folded, voxel_mm: float) -> EField:

@@ -210,10 +210,13 @@ def _pcg(c: spfd.Edges, levels: list[Level], b: Array, goal: Array, max_iteratio
     """Preconditioned conjugate gradients in float32 until |r| <= goal, for |b| = 1."""
     run = partial(stage, always(levels[0].inverse))
     b, goal = b.astype(jnp.float32), goal.astype(jnp.float32)
+    node = levels[0].inverse > 0
+    count = jnp.maximum(jnp.sum(node.astype(jnp.float32)), 1)
 
     def iterate(state):
         x, r, p, rz, _, n = state
-        z = cycle(levels, r)
+        # A constant costs the operator nothing, so rounding would let it grow from step to step until it blows up.
+        z = _centred(cycle(levels, r), node, count)
         rz_new = dot(r, z)
         p = run(lambda z, p, beta: z + beta * p, z, p, jnp.where(n > 0, rz_new / _positive(rz), 0))
         ap = run(spfd.apply, c, p)
