@@ -68,7 +68,7 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
             cell = tj.cells.load(recipe.cell, root=options.cells)
             grid = tj.surrogate.uniform.directions()
             truth = tj.simulate.uniform_thresholds(
-                cell, grid, recipe.pulse, tolerance=0.01, initiation=False, progress=say
+                cell, grid, recipe.pulse, tolerance=0.01, initiation=False, engine="cable", progress=say
             )
             baseline = tj.surrogate.uniform.from_table(grid, truth.v_per_m)
     with stages("training") as say:
