@@ -49,6 +49,19 @@ def test_what_is_no_reconstruction_says_so():
             assert cell.licence.replace("CC-BY-4", "CC BY 4") in row
 
 
+def test_the_readme_credits_every_source_and_says_what_of_the_licences_is_not_verified():
+    readme = (OPEN / "README.md").read_text()
+    credit = readme[readme.index("## Sources, licences, attribution") :]
+    for name in cells.names():
+        if name.startswith("open/"):
+            package, version, *_ = cells.info(name).source.replace(",", "").split()
+            assert f"https://pypi.org/project/{package}/{version}/" in credit
+            unsure = credit[credit.index("not verified") :]
+            assert (package in unsure[: unsure.index("Only emodel")]) == (cells.info(name).licence == "Apache-2.0")
+    assert "doi:10.1016/j.isci.2023.108222" in credit
+    assert "https://creativecommons.org/licenses/by/4.0/" in credit
+
+
 def test_the_loaded_cell_is_what_is_known_of_it(bundled):
     assert bundled.biophysics == cells.info(bundled.name).membrane
     with pytest.raises(InputError, match="no such cell"):
