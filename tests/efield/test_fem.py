@@ -191,6 +191,8 @@ def test_pieces_apart_and_nodes_of_no_tetrahedron(coil):
     ("conductivity", "says"),
     [
         ({3: 0.0}, "cannot be used"),
+        ({99: 0.3}, r"no such tissue[\s\S]*99[\s\S]*3 cerebrospinal fluid"),
+        ({0: 0.3}, "impossible label"),
         ({3: float("nan")}, "cannot be used"),
         (np.ones(5), "wrong shape"),
         ("zero", "cannot be used"),
@@ -216,6 +218,8 @@ def test_poses_and_options_that_are_refused(system, coil):
         solve_mesh(system, coil, pose_over(), didt=float("nan"))
     with pytest.raises(InputError, match="tolerance"):
         solve_mesh(system, coil, pose_over(), tolerance=0.0)
+    with pytest.raises(InputError, match="max_iterations"):
+        solve_mesh(system, coil, pose_over(), max_iterations=0)
     with pytest.raises(InputError, match="has its conductivity"):
         solve_mesh(system, coil, pose_over(), conductivity={3: 1.0})
     with pytest.raises(InputError, match="on_failure"):

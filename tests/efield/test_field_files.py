@@ -1,5 +1,8 @@
 """Fields that are written and read back."""
 
+import dataclasses
+
+import jax.numpy as jnp
 import nibabel
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from spheres import layered_sphere, pose_over
 
 import tmsjax as tj
 from tmsjax.core.errors import InputError
-from tmsjax.efield.files import load_field, save_field
+from tmsjax.efield import load_field, save_field
 from tmsjax.efield.mesh_tensors import mesh_tensors
 from tmsjax.io import read_msh
 
@@ -40,10 +43,21 @@ def test_a_field_of_another_program_needs_its_current(tmp_path, field):
     back = load_field(tmp_path / "E.nii", didt=1.0)
     np.testing.assert_array_equal(back.mask, field.mask)
     assert float(back.didt) == 1.0
-    assert back.status != "converged"  # nothing says that it is
+    assert back.status == "unknown"  # nothing says whether it converged
+    for didt in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match="didt"):
+            load_field(tmp_path / "E.nii", didt=didt)
     nibabel.save(nibabel.Nifti1Image(0 * np.asarray(field.values), np.eye(4)), tmp_path / "zero.nii")
     with pytest.raises(InputError, match="no field"):
         load_field(tmp_path / "zero.nii", didt=1.0)
+
+
+def test_a_field_that_did_not_converge_stays_one(tmp_path, field):
+    worse = dataclasses.replace(field, residual=jnp.asarray(0.3))
+    back = load_field(save_field(worse, tmp_path / "E.nii"))
+    assert back.status.startswith("not converged: residual 3.0e-01")
+    nothing = dataclasses.replace(field, residual=jnp.asarray(np.nan))  # a solver that went astray
+    assert nothing.status.startswith("not converged: residual nan")
 
 
 def test_a_mesh_field_goes_to_msh(tmp_path):

@@ -217,6 +217,16 @@ def test_inverted_tetrahedra_are_counted_and_may_be_turned(tmp_path, ball):
         ({"tags": np.ones(3)}, "needs a tag"),
         ({"nodes": np.full((5, 3), np.nan)}, "not finite"),
         ({"tetrahedra": np.array([[0, 1, 2, 9]]), "tags": [1]}, "not there"),
+        ({"tetrahedra": np.array([[0, 1, 2, 3], [1, 2, 3, 4]]) + 0.5}, "tetrahedra are not whole"),
+        ({"tetrahedra": np.array([[0, 1, 2, np.nan], [1, 2, 3, 4]])}, "tetrahedra are not whole"),
+        ({"tetrahedra": np.array([[0, 1, 2, 2**32 + 3], [1, 2, 3, 4]])}, "tetrahedra are not whole"),
+        ({"tags": [1.7, 2.0]}, "tags are not whole"),
+        ({"tags": ["a", "b"]}, "no numbers"),
+        ({"nodes": "abc"}, "no numbers"),
+        ({"triangles": [[0, 1, 9]]}, "triangles of nodes that are not there"),
+        ({"triangles": [[0, 1]]}, "no triangles"),
+        ({"triangles": [[0, 1, 2]], "triangle_tags": [1, 2]}, "every triangle needs a tag"),
+        ({"triangles": [[0, 1, 2]], "triangle_tags": [1.5]}, "not whole"),
         ({"nodes": np.eye(5)[:, :3] * [1, 1, 0]}, "flat"),
         ({"conductivity": {1: -0.1}}, "conductivity of label 1"),
         ({"conductivity": {1: np.nan}}, "conductivity of label 1"),
@@ -226,7 +236,7 @@ def test_inverted_tetrahedra_are_counted_and_may_be_turned(tmp_path, ball):
 def test_meshes_that_are_refused(change, says):
     nodes = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
     good = {"nodes": nodes, "tetrahedra": [[0, 1, 2, 3], [1, 2, 3, 4]], "tags": [1, 2]}
-    heads.mesh_from_arrays(**good)
+    heads.mesh_from_arrays(**good | {"tags": [1.0, 2.0]})  # whole, as numpy.loadtxt gives them
     with pytest.raises(InputError, match=says):
         heads.mesh_from_arrays(**good | change)
 

@@ -4,6 +4,7 @@ import lazy_loader
 
 from tmsjax.efield.anisotropy import anisotropic
 from tmsjax.efield.fem import MeshSystem, mesh_system, solve_mesh
+from tmsjax.efield.files import load_field, save_field
 from tmsjax.efield.medium import conductivity
 from tmsjax.efield.mesh_field import MeshField
 from tmsjax.efield.one_sided import within_tissue
@@ -24,7 +25,9 @@ __all__ = [
     "conductivity",
     "discretise",
     "induce",
+    "load_field",
     "mesh_system",
+    "save_field",
     "solve",
     "solve_conductivity",
     "solve_mesh",

@@ -70,7 +70,7 @@ def anisotropic(
         shares[label] = tissue_share(head, label) if kind != "none" else (own == label).astype(np.float32)
     together = np.sum(list(shares.values()), axis=0)
     where = np.flatnonzero(together)
-    values, vectors, bad = _normalised(tensors.reshape(-1, 6)[where])
+    values, vectors, bad = normalised(tensors.reshape(-1, 6)[where])
     scalar = mixture(head, own, kind, octants=False).reshape(-1)
     sigma = scalar[:, None] * jnp.asarray(_six(np.eye(3)), scalar.dtype)
     if kind == "geometric":
@@ -88,7 +88,7 @@ def anisotropic(
     return Anisotropic(sigma, *coarser(own > 0, affine, coarsen), bad_here)
 
 
-def _normalised(six: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def normalised(six: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Eigenvalues (n, 3) of geometric mean 1, eigenvectors (n, 3, 3), and where a tensor is bad (1, 1, 1 there)."""
     finite = np.asarray(np.isfinite(six).all(axis=1))
     full = np.where(finite[:, None], six, 0)[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)

@@ -22,13 +22,14 @@ from scipy.sparse.linalg import LinearOperator, cg
 from tmsjax.coil import Coil, CoilPose
 from tmsjax.coil.clearance import coil_points, face_points
 from tmsjax.coil.primary import primary_field
-from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import ConvergenceError, InputError
+from tmsjax.core.arrays import ArrayLike, numbers
+from tmsjax.core.errors import ConvergenceError, InputError, check_number
 from tmsjax.core.transforms import apply_affine, check_rigid
 from tmsjax.efield.mesh_field import MeshField
 from tmsjax.efield.recovery import recover
 from tmsjax.head.locate import element_conductivity, locate
-from tmsjax.head.mesh import HeadMesh
+from tmsjax.head.mesh import SIMNIBS_TAGS, HeadMesh
+from tmsjax.head.model import check_conductivity
 
 CHUNK = 400_000
 """Tetrahedra assembled at once."""
@@ -111,8 +112,10 @@ def mesh_system(mesh: HeadMesh, conductivity: Mapping[int, float] | ArrayLike | 
     yy, yz, zz in world axes.
 
     Raises:
-        InputError: conductivities of another shape, not finite, not positive (tensors: not positive definite).
+        InputError: conductivities of another shape, not finite, not positive (tensors: not positive definite), or of a
+            tag that the mesh does not have.
     """
+    _check_kind(mesh, HeadMesh, "mesh", "tmsjax.head.load_mesh(path)")
     sigma = _conductivity(mesh, conductivity)
     slopes, volume = np.empty((len(sigma), 3, 3)), np.empty(len(sigma))
     size = len(mesh.nodes)
@@ -176,10 +179,11 @@ def solve_mesh(
             expected="none",
             mend="mesh_system(mesh, conductivity)",
         )
-    if not (np.ndim(didt) == 0 and np.isfinite(didt)):
-        raise InputError("didt is not a finite scalar", got=didt, expected="one number, A/us")
-    if not 0 < tolerance < 1:
-        raise InputError("tolerance", got=tolerance, expected="a relative residual above 0 and below 1")
+    _check_kind(coil, Coil, "coil", 'tmsjax.coil.load("MagVenture_MC_B70")')
+    _check_kind(pose, CoilPose, "coil pose", "CoilPose.from_matrix(matrix)")
+    didt = check_number(didt, "didt", unit="A/us")
+    tolerance = check_number(tolerance, "tolerance: relative residual to reach", above=0, high=0.5)
+    max_iterations = int(check_number(max_iterations, "max_iterations", low=1))
     system = mesh if isinstance(mesh, MeshSystem) else mesh_system(mesh, conductivity)
     mesh = system.mesh
     check_rigid(pose.matrix, "coil pose matrix")
@@ -198,7 +202,7 @@ def solve_mesh(
         residual=residual,
         iterations=iterations,
         tolerance=tolerance,
-        didt=float(didt),
+        didt=didt,
         mesh=mesh,
     )
     if on_failure == "raise" and field.status != "converged":
@@ -237,14 +241,20 @@ def _current(sigma: np.ndarray, field: np.ndarray) -> np.ndarray:
     return np.stack([xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z], axis=1)
 
 
+def _check_kind(value, kind: type, what: str, mend: str) -> None:
+    if not isinstance(value, kind):
+        raise InputError(f"this is no {what}", got=repr(value)[:80], expected=f"a {kind.__name__}", mend=mend)
+
+
 def _conductivity(mesh: HeadMesh, given) -> np.ndarray:
     if given is None or isinstance(given, Mapping):
-        table = mesh.conductivity | {int(tag): float(value) for tag, value in (given or {}).items()}
-        bad = {tag: value for tag, value in table.items() if not (np.isfinite(value) and value > 0)}
-        if bad:
-            raise InputError("conductivities cannot be used", got=bad, expected="positive finite numbers of S/m")
+        table = check_conductivity(given, mesh.conductivity, highest=np.iinfo(np.int32).max)
+        missing = [tag for tag in table if tag not in mesh.conductivity]
+        if missing:
+            present = ", ".join(f"{tag} {SIMNIBS_TAGS.get(tag, 'your own')}" for tag in mesh.conductivity)
+            raise InputError("the mesh has no such tissue", got=missing, expected=present)
         return element_conductivity(dataclasses.replace(mesh, conductivity=table))
-    sigma = np.asarray(given, np.float64)
+    sigma = numbers(given, "conductivities")
     count = len(mesh.tetrahedra)
     if sigma.shape not in ((count,), (count, 6)):
         raise InputError(

@@ -7,10 +7,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.efield.mesh_field import MeshField
 from tmsjax.efield.types import EField
 from tmsjax.io import read_vector, write_msh, write_vector
+from tmsjax.io.reading import checked_path
 
 
 def save_field(field: EField | MeshField, path: str | Path) -> Path:
@@ -20,7 +21,9 @@ def save_field(field: EField | MeshField, path: str | Path) -> Path:
     dI/dt, residual and tolerance are in a text extension of the header. A .msh has E, magnE and v, as SimNIBS writes
     them (``MeshField.as_msh``); gmsh and SimNIBS open it.
     """
-    path = Path(path)
+    path = checked_path(path, "a field")
+    if not isinstance(field, EField | MeshField):
+        raise InputError("this is no field", got=type(field).__name__, expected="an EField or a MeshField")
     if isinstance(field, MeshField):
         if path.suffix != ".msh":
             raise InputError("the name of a mesh's field", got=path.name, expected="NAME.msh")
@@ -48,8 +51,8 @@ def load_field(path: str | Path, didt: float | None = None) -> EField:
             (1e6 A/s, its default, is 1 A/us).
 
     Returns:
-        The field on the grid of the closest RAS+ axes. Of a file that does not say its residual this is NaN, so that
-        ``status`` is not "converged".
+        The field on the grid of the closest RAS+ axes. Of a file that does not say its residual this is NaN, and
+        ``status`` is "unknown".
 
     Raises:
         InputError: an unreadable file, no field in it, or nothing that says its dI/dt.
@@ -62,7 +65,7 @@ def load_field(path: str | Path, didt: float | None = None) -> EField:
             expected="A/us",
             mend="load_field(path, didt=1.0); SimNIBS's default, 1e6 A/s, is 1 A/us",
         )
-    rate = float(notes["didt_a_per_us"] if didt is None else didt)
+    rate = check_number(notes["didt_a_per_us"] if didt is None else didt, "didt", unit="A/us")
     mask = np.isfinite(values).all(axis=-1) & (values != 0).any(axis=-1)
     if not mask.any():
         raise InputError("there is no field in the file", got=path, expected="V/m that are not all zero or NaN")
@@ -72,6 +75,6 @@ def load_field(path: str | Path, didt: float | None = None) -> EField:
         affine=jnp.asarray(affine, float),
         residual=jnp.asarray(notes.get("residual", np.nan), float),
         iterations=jnp.asarray(notes.get("iterations", 0)),
-        tolerance=float(notes.get("tolerance", 0.0)),
+        tolerance=float(notes.get("tolerance", 0.0)) if "residual" in notes else 0.0,
         didt=jnp.asarray(rate, float),
     )

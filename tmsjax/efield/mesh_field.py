@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from tmsjax.coil.primary import primary_field
-from tmsjax.core.arrays import ArrayLike
+from tmsjax.core.arrays import ArrayLike, numbers, whole_numbers
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import check_voxel_affine
@@ -85,6 +85,10 @@ class MeshField:
     def on_grid(self, affine: ArrayLike, shape: tuple[int, int, int], *, recovered: bool = True) -> EField:
         """The field at the voxel centres of a grid, as the ``EField`` that all else in the library takes."""
         grid, _ = check_voxel_affine(affine, "affine of the grid")
+        counts = whole_numbers(shape, "the shape of the grid")
+        if counts.shape != (3,) or counts.min() < 1:
+            raise InputError("the shape of the grid", got=shape, expected="three numbers of voxels, 1 or more")
+        shape = (int(counts[0]), int(counts[1]), int(counts[2]))
         index = rasterise(self.mesh, grid, shape)
         inside = np.argwhere(index >= 0)
         centres = jnp.asarray(inside @ grid[:3, :3].T + grid[:3, 3], float)
@@ -181,7 +185,7 @@ def tetrahedra_at(mesh: HeadMesh) -> Int[np.ndarray, " m"]:
 
 
 def _points(points_mm: ArrayLike) -> tuple[Array, bool]:
-    points = jnp.asarray(points_mm, float)
+    points = jnp.asarray(points_mm if isinstance(points_mm, jax.Array) else numbers(points_mm, "points"), float)
     if points.ndim not in (1, 2) or points.shape[-1] != 3:
         raise InputError("points have the wrong shape", got=points.shape, expected="(p, 3) or (3,) in RAS+ mm")
     return points.reshape(-1, 3), points.ndim == 1

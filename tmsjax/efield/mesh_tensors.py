@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tmsjax.core.errors import InputError
-from tmsjax.efield.anisotropy import _normalised
+from tmsjax.efield.anisotropy import normalised
 from tmsjax.head.locate import element_conductivity
 from tmsjax.head.mesh import SIMNIBS_TAGS, HeadMesh
 from tmsjax.io import resample
@@ -45,7 +45,7 @@ def mesh_tensors(
     sigma = np.zeros((len(scalar), 6))
     sigma[:, [0, 3, 5]] = scalar[:, None]
     which = np.flatnonzero(np.isin(mesh.tags, list(tags)))
-    values, vectors, bad = _normalised(resample(tensors, affine, mesh.centroids[which]))
+    values, vectors, bad = normalised(resample(tensors, affine, mesh.centroids[which]))
     full = scalar[which, None, None] * (vectors * values[:, None]) @ vectors.mT
     sigma[which] = full[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]]
     return sigma, int(bad.sum())

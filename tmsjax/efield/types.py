@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from tmsjax.core.arrays import ArrayLike
@@ -27,7 +28,8 @@ class EField:
         tolerance: relative residual that was asked for (static).
         didt: () rate of change of the coil current in A/us that ``values`` belong to.
 
-    ``status`` says whether the solver converged; a field that has not is still returned.
+    ``status`` says whether the solver converged; a field that has not is still returned, and of one from a file that
+    gives no residual (NaN, with tolerance 0) nothing is known.
     """
 
     values: Any
@@ -40,7 +42,9 @@ class EField:
 
     @property
     def status(self) -> str:
-        """The word "converged", or a sentence that says how far the solver got."""
+        """The word "converged", a sentence that says how far the solver got, or "unknown"."""
+        if self.tolerance == 0 and np.isnan(float(self.residual)):
+            return "unknown"
         if float(self.residual) <= self.tolerance:
             return "converged"
         return f"not converged: residual {float(self.residual):.1e} above {self.tolerance:.1e}"

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from tmsjax.core.arrays import ArrayLike
+from tmsjax.core.arrays import ArrayLike, numbers, whole_numbers
 from tmsjax.core.errors import InputError
 from tmsjax.head.model import PAPER_CONDUCTIVITY, check_conductivity
 from tmsjax.io import Msh, read_msh
+from tmsjax.io.reading import checked_path
 
 SIMNIBS_TAGS: dict[int, str] = {
     1: "white matter",
@@ -109,7 +110,7 @@ def load_mesh(
     Raises:
         InputError: a malformed file (``tmsjax.io.read_msh``), or whatever ``mesh_from_arrays`` refuses.
     """
-    path = Path(path)
+    path = checked_path(path, "a mesh")
     return mesh_from_msh(read_msh(path), conductivity, reorder=reorder, name=name or path.stem)
 
 
@@ -155,13 +156,18 @@ def mesh_from_arrays(
     """A head from nodes (n, 3) mm, tetrahedra (t, 4) and their tags (t,); the rest as in ``load_mesh``.
 
     Raises:
-        InputError: wrong shapes, nodes that are not finite or not there, tags without a conductivity, conductivities
-            that are not positive and finite, tetrahedra that are inverted or flat.
+        InputError: wrong shapes, nodes that are not finite or not there, corners or tags that are not whole, tags
+            without a conductivity, conductivities that are not positive and finite, tetrahedra that are inverted or
+            flat.
     """
-    nodes, tetrahedra = np.asarray(nodes, np.float64), np.asarray(tetrahedra, np.int32)
-    tags = np.asarray(tags, np.int32)
-    triangles = np.zeros((0, 3), np.int32) if triangles is None else np.asarray(triangles, np.int32)
-    triangle_tags = np.zeros(len(triangles), np.int32) if triangle_tags is None else np.asarray(triangle_tags, np.int32)
+    nodes, tetrahedra = numbers(nodes, "nodes"), whole_numbers(tetrahedra, "tetrahedra")
+    tags = whole_numbers(tags, "tags")
+    triangles = np.zeros((0, 3), np.int32) if triangles is None else whole_numbers(triangles, "triangles")
+    if triangles.ndim != 2 or triangles.shape[1] != 3:
+        raise InputError("these are no triangles", got=triangles.shape, expected="(m, 3)")
+    kinds = np.zeros(len(triangles), np.int32) if triangle_tags is None else whole_numbers(triangle_tags, "tags")
+    if kinds.shape != triangles.shape[:1]:
+        raise InputError("every triangle needs a tag", got=kinds.shape, expected=triangles.shape[:1])
     shapes = (nodes.shape, tetrahedra.shape, tags.shape)
     if nodes.ndim != 2 or nodes.shape[1] != 3 or tetrahedra.ndim != 2 or tetrahedra.shape[1:] != (4,):
         raise InputError("this is no tetrahedral mesh", got=shapes, expected="(n, 3), (t, 4) and (t,)")
@@ -169,10 +175,10 @@ def mesh_from_arrays(
         raise InputError("every tetrahedron needs a tag", got=shapes, expected="(n, 3), (t, 4) and (t,), t >= 1")
     if not np.isfinite(nodes).all():
         raise InputError("the mesh has nodes that are not finite", got="NaN or inf", expected="finite mm")
-    if tetrahedra.min() < 0 or tetrahedra.max() >= len(nodes):
-        raise InputError(
-            "tetrahedra of nodes that are not there", got=int(tetrahedra.max()), expected=f"0 to {len(nodes) - 1}"
-        )
+    for what, corners in (("tetrahedra", tetrahedra), ("triangles", triangles)):
+        if corners.size and (corners.min() < 0 or corners.max() >= len(nodes)):
+            got = f"{int(corners.min())} to {int(corners.max())}"
+            raise InputError(f"{what} of nodes that are not there", got=got, expected=f"0 to {len(nodes) - 1}")
     table = check_conductivity(conductivity, SIMNIBS_CONDUCTIVITY, highest=np.iinfo(np.int32).max)
     _check_tags(tags, table)
     return HeadMesh(
@@ -181,7 +187,7 @@ def mesh_from_arrays(
         tags=tags,
         conductivity={tag: table[tag] for tag in np.unique(tags).tolist()},
         triangles=triangles,
-        triangle_tags=triangle_tags,
+        triangle_tags=kinds,
         name=name,
     )
 
