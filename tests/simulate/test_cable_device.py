@@ -1,5 +1,7 @@
 """The cable engine in JAX: against the numba kernel, over several devices, and its gradients against differences."""
 
+import dataclasses
+import inspect
 import os
 import pickle
 import subprocess
@@ -17,6 +19,7 @@ from tmsjax.simulate.cable.device import model, potentials, solve
 from tmsjax.simulate.cable.engine import cable_engine
 from tmsjax.simulate.cable.rounds import rounds
 from tmsjax.simulate.cable.tree import Graph
+from tmsjax.simulate.engines import open_engine
 
 SHARDED = """
 import pickle, sys
@@ -143,6 +146,19 @@ def test_gradient_of_the_threshold(small_cell, name):
     samples[0] = 0.0
     change = np.interp(middles, 0.005 * np.arange(201), samples)
     assert gradient.wave @ change == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-3)
+
+
+@pytest.mark.parametrize("guess", [np.nan, -5.0, np.ones(3), "x"])
+def test_a_guess_that_is_no_amplitude_has_no_gradient(small_cell, guess):
+    field = np.broadcast_to([0.0, 0.0, 1.0], (cable_model(small_cell).n, 3))
+    with pytest.raises(InputError, match="guess"):
+        inspect.unwrap(threshold_gradient)(small_cell, field, guess=guess)
+
+
+def test_a_store_gives_every_lane_several_fields(small_cell):
+    with open_engine(small_cell, pulse("monophasic"), "cable", backend="jax") as engine:
+        assert engine.rows_together == 4 * 64 * jax.device_count()  # of a processor
+        assert dataclasses.replace(engine, lanes=4096).rows_together == 4 * 4096
 
 
 def test_a_field_without_a_threshold_has_no_gradient(small_cell):

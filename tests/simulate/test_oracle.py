@@ -1,6 +1,7 @@
 """The NEURON oracle on a small cell: against NEURON's own extracellular mechanism, rest, repeatability, symmetries."""
 
 import concurrent.futures
+import inspect
 import multiprocessing
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tmsjax.simulate import (
     pulse,
     quasipotential,
     thresholds,
+    traces,
     uniform_thresholds,
 )
 from tmsjax.simulate.oracle import Oracle
@@ -181,6 +183,27 @@ def test_bad_input(small_cell):
     ):
         with pytest.raises(InputError, match=says):
             thresholds(small_cell, fields, workers=1, **options)
+    for fields, options, says in (
+        (good.astype(complex), {}, "real numbers"),
+        (good, {"guess": "x"}, "guess"),
+        (good, {"workers": 1.5}, "workers"),
+        (good, {"workers": -1}, "workers"),
+    ):
+        with pytest.raises(InputError, match=says):
+            inspect.unwrap(thresholds)(small_cell, fields, **options)
+    for amplitudes in (np.full((2, 1), np.inf), np.full((2, 1), np.nan), np.array([["a"], ["b"]])):
+        with pytest.raises(InputError, match="amplitudes"):
+            inspect.unwrap(fires)(small_cell, good, amplitudes)
+    with pytest.raises(InputError, match="workers"):
+        fires(small_cell, good, np.ones((2, 1)), workers=-1)
+    for amplitude, rows, says in (
+        (1.0, [0.7], "rows"),
+        (1.0, ["a"], "rows"),
+        ("x", [0], "amplitude"),
+        (-1.0, [0], "0"),
+    ):
+        with pytest.raises(InputError, match=says):
+            inspect.unwrap(traces)(small_cell, good[0], amplitude, rows)
     with pytest.raises(InputError, match="unit vectors"):
         uniform_thresholds(small_cell, 2 * DIRECTION[None])
     with pytest.raises(InputError, match=r"\(k, 3\)"):

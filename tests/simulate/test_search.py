@@ -71,3 +71,12 @@ def test_statuses(threshold, status):
 def test_bad_settings(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Search(**wrong).checked()
+
+
+@pytest.mark.parametrize("value", ["a", None, float("nan"), float("inf"), 0.0, True])
+@pytest.mark.parametrize("name", ["tolerance", "step", "split", "lowest_v_per_m", "highest_v_per_m"])
+def test_what_is_no_number_is_named(name, value):
+    search = Search()
+    object.__setattr__(search, name, value)  # past the tests' own checks of types
+    with pytest.raises(InputError, match=name):
+        search.checked()

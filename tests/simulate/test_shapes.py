@@ -1,21 +1,22 @@
 """Pulses from numbers: closed forms, chosen widths, scaling; bad input. Directions and fields of a place."""
 
+import inspect
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from tmsjax.cells import cable_model
 from tmsjax.core.errors import InputError
-from tmsjax.simulate import (
-    fields_at,
-    monophasic_pulse,
-    on_grid,
-    pulse,
-    rectangular_pulse,
-    sampled_pulse,
-    sine_pulse,
-    uniform_directions,
-    uniform_thresholds,
+from tmsjax.simulate import fields_at, monophasic_pulse, on_grid, pulse, uniform_thresholds
+from tmsjax.simulate import rectangular_pulse as checked_rectangular
+from tmsjax.simulate import sampled_pulse as checked_sampled
+from tmsjax.simulate import sine_pulse as checked_sine
+from tmsjax.simulate import uniform_directions as checked_directions
+
+# As users call them: the tests' own checks of types come before those of the functions.
+rectangular_pulse, sampled_pulse, sine_pulse, uniform_directions = map(
+    inspect.unwrap, (checked_rectangular, checked_sampled, checked_sine, checked_directions)
 )
 
 
@@ -93,7 +94,21 @@ def test_every_25th_sample_is_taken_without_a_filter():
         (lambda: sine_pulse(0, 0.3), "half_periods"),
         (lambda: sine_pulse(2, -0.3), "period_ms"),
         (lambda: sine_pulse(2, 0.3, 100.0), "damping_per_ms"),
+        (lambda: sine_pulse("a", 0.3), "half_periods"),
+        (lambda: sine_pulse(np.nan, 0.3), "half_periods"),
+        (lambda: sine_pulse(np.inf, 0.3), "half_periods"),
+        (lambda: sine_pulse(1.5, 0.3), "half_periods"),
+        (lambda: sine_pulse(2, "a"), "period_ms"),
         (lambda: sine_pulse(2, 5.0), "window"),
+        (lambda: sine_pulse(2, 1e4), "window"),
+        (lambda: sine_pulse(2, 1e9), "window"),
+        (lambda: rectangular_pulse([1e9, 0.1]), "window"),
+        (lambda: rectangular_pulse(["a", 0.1]), "widths_ms"),
+        (lambda: sampled_pulse(np.array(["a", "b"]), np.ones(2)), "time"),
+        (lambda: sampled_pulse(np.array([0.0, 0.1]), np.array([0.0, 1j])), "waveform"),
+        (lambda: on_grid(pulse("monophasic"), dt_ms=0.0), "dt_ms"),
+        (lambda: on_grid(pulse("monophasic"), stop_ms=1e9), "stop_ms"),
+        (lambda: uniform_directions(1e-9), "theta_step_deg"),
         (lambda: rectangular_pulse([0.06], [1.0, -1.0]), "one level for each width"),
         (lambda: rectangular_pulse([0.06, -0.1]), "widths_ms"),
         (lambda: rectangular_pulse([0.06, np.nan]), "widths_ms"),
@@ -110,6 +125,10 @@ def test_every_25th_sample_is_taken_without_a_filter():
 def test_bad_numbers_are_named(make, says):
     with pytest.raises(InputError, match=says):
         make()
+
+
+def test_a_long_decayed_tail_is_a_pulse():
+    assert sine_pulse(40, 0.3, 20.0).time_ms[-1] > 6.0
 
 
 def test_grids_of_directions():

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from tmsjax.core.errors import InputError
+
+if TYPE_CHECKING:
+    from tmsjax.cells import Cell
 
 GUESS_STEP_DEG = 15.0
 """Grid of the uniform-field map that searches start from: 266 directions."""
@@ -27,8 +32,18 @@ class SimulateOptions:
     """Processes or threads; one a core by default."""
     scheduler: str | None = None
     """Address of a Dask scheduler (tcp://host:port): its workers simulate instead of this machine."""
+    backend: Literal["numba", "jax"] = "numba"
+    """Of the cable engine: numba on the processor, or JAX on every device that it sees."""
     cells: Path | None = None
     """Folder of cells that are not bundled (asc/CELL.asc)."""
+    reconstruction: Path | None = None
+    """A neuron of one's own (.asc or .swc) under the name that the recipe gives as its cell."""
+    biophysics: str | None = None
+    """Its membrane: a table of ours (L23_PC, L4_LBC, L5_TTPC2), or a file (my.toml, my.toml#TABLE)."""
+    mechanisms: Path | None = None
+    """Folder of .mod files with channels that such a file names beyond ours (NEURON only)."""
+    scaling: str = "adult human"
+    """Of the reconstruction: "adult human", "adult rat" or "none"."""
 
 
 def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> None:
@@ -48,7 +63,9 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
     stages = Stages(console)
     recipe = recipes.Recipe.read(options.recipe)
     tj.simulate.pulse(recipe.pulse)  # an unknown one is refused before anything is made
-    cell = tj.cells.load(recipe.cell, root=options.cells)
+    if recipe.engine != "cable" and options.backend != "numba":
+        raise InputError("--backend", got=options.backend, expected='a recipe with engine = "cable"')
+    cell = _cell(recipe.cell, options)
     drawn = recipes.draw(recipe)
     if options.out.exists():
         dataset = open_dataset(options.out)
@@ -65,7 +82,7 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
     console.print(f"{cell.name}: {len(dataset) - todo} of {len(dataset)} thresholds are there, {todo} to do")
     engine: dict = {"engine": recipe.engine}
     if recipe.engine == "cable":
-        engine["membrane"] = recipe.membrane
+        engine |= {"membrane": recipe.membrane, "backend": options.backend}
     if options.scheduler:
         engine["scheduler"] = options.scheduler
     if todo:
@@ -99,3 +116,20 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
                 **engine,
             )
     console.print(f"\nDataset: {options.out}, sha256 {dataset.content_hash()}", highlight=False, markup=False)
+
+
+def _cell(name: str, options: SimulateOptions) -> Cell:
+    """The recipe's cell: bundled, from a folder of cells, or from the user's own files."""
+    import tmsjax as tj
+
+    if (options.reconstruction is None) != (options.biophysics is None):
+        raise InputError("a neuron of one's own", got="one file", expected="both --reconstruction and --biophysics")
+    if options.reconstruction is None or options.biophysics is None:
+        return tj.cells.load(name, root=options.cells)
+    return tj.cells.from_file(
+        options.reconstruction,
+        options.biophysics,
+        name=name,
+        scaling=options.scaling,
+        mechanisms=options.mechanisms,
+    )

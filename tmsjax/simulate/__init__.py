@@ -6,7 +6,8 @@ Imports no JAX, but for the cable engine's device side (``backend="jax"``, ``thr
 from typing import TYPE_CHECKING, Any
 
 from tmsjax.simulate.circuits import coil_voltage
-from tmsjax.simulate.dataset import Dataset, create_dataset, open_dataset, run_dataset
+from tmsjax.simulate.dataset import Dataset, create_dataset, open_dataset
+from tmsjax.simulate.dataset_run import run_dataset
 from tmsjax.simulate.fields import fields_at, uniform_directions
 from tmsjax.simulate.pulses import Pulse, on_grid, pulse, recorded
 from tmsjax.simulate.quasipotential import quasipotential

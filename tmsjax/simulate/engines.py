@@ -97,9 +97,10 @@ def open_engine(
         scheduler: address of a Dask scheduler (tcp://host:port), whose workers then simulate instead of this machine.
 
     Raises:
-        InputError: a name that does not exist, an option of another engine, a channel that the cable engine does not
-            know.
+        InputError: workers below 1, a name that does not exist, an option of another engine, a channel that the
+            cable engine does not know.
     """
+    workers = neuron_workers.checked_workers(workers)
     for what, given, known in (
         ("unknown engine", engine, ENGINES),
         ("rule of quasipotentials", rule, RULES),

@@ -9,7 +9,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from tmsjax.cells.types import CableModel
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
+
+LEAST_STEP_DEG = 0.1
+"""Of a grid of directions: 6 million of them."""
 
 
 def uniform_directions(theta_step_deg: float = 15.0, phi_step_deg: float = 10.0) -> Float[ndarray, "k 3"]:
@@ -18,12 +21,13 @@ def uniform_directions(theta_step_deg: float = 15.0, phi_step_deg: float = 10.0)
     The defaults give the 398 directions of Aberra et al. (2020, Brain Stimul 13:175); 5, 5 a grid of 2,522.
 
     Raises:
-        InputError: a step that does not divide 180 (polar) or 360 degrees (azimuth).
+        InputError: a step below 0.1 degrees, or that does not divide 180 (polar) or 360 degrees (azimuth).
     """
     steps = []
     for name, step, span in (("theta_step_deg", theta_step_deg, 180.0), ("phi_step_deg", phi_step_deg, 360.0)):
-        count = span / step if step > 0 else 0.0
-        if not (1 <= count < np.inf and abs(count - round(count)) < 1e-9):
+        step = check_number(step, f"grid of directions: {name}", LEAST_STEP_DEG, span, unit="degrees")
+        count = span / step
+        if abs(count - round(count)) > 1e-9 * count:
             raise InputError(f"grid of directions: {name}", got=step, expected=f"a positive divisor of {span:g}")
         steps.append(round(count))
     theta = np.deg2rad(np.arange(1, steps[0]) * theta_step_deg)[:, None]

@@ -10,12 +10,13 @@ import dataclasses
 import functools
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.simulate.circuits import Circuit, Monophasic, Switched, coil_voltage
 
 MAGPRO_X100: dict[str, Circuit] = {
@@ -29,6 +30,8 @@ WINDOW_MS = 1.0
 """How long a simulation runs, and so the longest pulse, from its first sample on."""
 SHORTEST_MS = 0.01
 """The least integral of E^2 over its peak: two steps of the simulation."""
+MOST_SAMPLES = 10_000_000
+"""Of a pulse: 80 MB."""
 MISSED = 0.1
 """The most of the integral of E^2 that may lie beyond the window."""
 
@@ -108,7 +111,12 @@ def on_grid(pulse: Pulse, dt_ms: float = 0.005, stop_ms: float = 1.0) -> Float[n
     Every dt-th sample of the recording is taken, with no filter, and the pulse's first sample falls on t = dt: the
     published thresholds were computed so, and the sampling is part of the model (an averaged pulse lowers them by 2
     to 4 %).
+
+    Raises:
+        InputError: a step that is not positive, or an end before the first step or after millions.
     """
+    dt_ms = check_number(dt_ms, "sampling of a pulse: dt_ms", above=0.0)
+    stop_ms = check_number(stop_ms, "sampling of a pulse: stop_ms", dt_ms, MOST_SAMPLES * dt_ms)
     grid = dt_ms * np.arange(round(stop_ms / dt_ms) + 1)
     start = pulse.time_ms[0] - dt_ms
     values = np.interp(grid + start, pulse.time_ms, pulse.waveform, left=0.0, right=0.0)
@@ -123,6 +131,17 @@ def _fitted(name: str) -> Pulse:
     return Pulse(time, waveform / np.abs(waveform).max(), name)
 
 
+def real_numbers(values: Any, what: str) -> ndarray:
+    """The values as an array; InputError for text, complex numbers, objects and ragged lists."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise InputError(what, got=error, expected="real numbers") from error
+    if array.dtype.kind not in "iuf":
+        raise InputError(what, got=f"dtype {array.dtype}", expected="real numbers")
+    return array
+
+
 def _number(word: str) -> float:
     try:
         return float(word)
@@ -131,7 +150,8 @@ def _number(word: str) -> float:
 
 
 def _checked(time_ms: ndarray, waveform: ndarray, name: str) -> Pulse:
-    time_ms, waveform = np.asarray(time_ms, float), np.asarray(waveform, float)
+    time_ms = real_numbers(time_ms, f"pulse {name}: time").astype(float)
+    waveform = real_numbers(waveform, f"pulse {name}: waveform").astype(float)
     if time_ms.ndim != 1 or time_ms.shape != waveform.shape or time_ms.size < 2:
         raise InputError(
             f"pulse {name}",

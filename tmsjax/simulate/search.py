@@ -6,7 +6,7 @@ import dataclasses
 import enum
 from collections.abc import Callable
 
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 
 
 class Status(enum.IntEnum):
@@ -61,10 +61,9 @@ class Search:
             ("step", self.step, 1.0),
             ("lowest_v_per_m", self.lowest_v_per_m, 0.0),
             ("highest_v_per_m", self.highest_v_per_m, self.lowest_v_per_m),
-        ):
-            if not low < value < float("inf"):
-                raise InputError(f"threshold search: {name}", got=value, expected=f"a finite number above {low}")
-        if not 0.0 < self.split < 1.0:
+        ):  # the lowest is checked before the highest is compared with it
+            check_number(value, f"threshold search: {name}", above=low)
+        if not 0.0 < check_number(self.split, "threshold search: split") < 1.0:
             raise InputError("threshold search: split", got=self.split, expected="a number between 0 and 1")
         return self
 

@@ -12,10 +12,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.simulate.circuits import Monophasic, coil_voltage
-from tmsjax.simulate.pulses import DURATION_MS, MAGPRO_X100, SAMPLE_MS, Pulse
+from tmsjax.simulate.pulses import DURATION_MS, MAGPRO_X100, SAMPLE_MS, WINDOW_MS, Pulse, real_numbers
 from tmsjax.simulate.pulses import pulse as checked
+
+LONGEST_MS = 100 * WINDOW_MS
+"""Of the samples that are made at all: a tail that has decayed may outlast the window."""
 
 
 def sine_pulse(half_periods: int, period_ms: float, damping_per_ms: float = 0.0) -> Pulse:
@@ -30,10 +33,10 @@ def sine_pulse(half_periods: int, period_ms: float, damping_per_ms: float = 0.0)
         InputError: half_periods below 1, a period that is not positive, damping below 0 or beyond ringing, or a pulse
             that does not fit the simulation's window of 1 ms.
     """
-    if isinstance(half_periods, bool) or int(half_periods) != half_periods or half_periods < 1:
+    if check_number(half_periods, "sine pulse: half_periods", 1) % 1:
         raise InputError("sine pulse: half_periods", got=half_periods, expected="a whole number from 1")
-    _positive("sine pulse", period_ms=period_ms)
-    if not 0.0 <= damping_per_ms < 4 * np.pi / period_ms:
+    period_ms = check_number(period_ms, "sine pulse: period_ms", above=0.0, unit="ms")
+    if not check_number(damping_per_ms, "sine pulse: damping_per_ms", 0.0) < 4 * np.pi / period_ms:
         raise InputError(
             "sine pulse: damping_per_ms", got=damping_per_ms, expected=f"0 to below {4 * np.pi / period_ms:.4g}"
         )
@@ -86,7 +89,8 @@ def rectangular_pulse(
         InputError: widths that are not positive or shorter than an edge, levels that do not go with them, are not
             finite or all zero, or a pulse that does not fit the window.
     """
-    widths, heights = np.asarray(widths_ms, float), np.asarray(levels, float)
+    widths = real_numbers(widths_ms, "rectangular pulse: widths_ms").astype(float)
+    heights = real_numbers(levels, "rectangular pulse: levels").astype(float)
     if widths.ndim != 1 or widths.shape != heights.shape or not widths.size:
         raise InputError(
             "rectangular pulse", got=f"{widths.shape} widths, {heights.shape} levels",
@@ -114,12 +118,18 @@ def sampled_pulse(
         InputError: samples that are not finite, times out of order, a waveform of zeros, or one that does not fit the
             simulation's window.
     """
-    given = checked(Pulse(np.asarray(time_ms, float), np.asarray(waveform, float), name))
+    time = real_numbers(time_ms, f"pulse {name}: time").astype(float)
+    given = checked(Pulse(time, real_numbers(waveform, f"pulse {name}: waveform").astype(float), name))
     return _unit(given.time_ms, given.waveform, name) if normalise else given
 
 
 def _times(end_ms: float) -> Float[ndarray, " t"]:
-    """Samples from 0 to just beyond the end."""
+    """Samples from 0 to just beyond the end; what is far longer than the window is refused before they are made."""
+    if not end_ms <= LONGEST_MS:
+        raise InputError(
+            "a pulse that does not fit the simulation's window", got=f"{end_ms:g} ms",
+            expected=f"times in ms, and a pulse within {WINDOW_MS:g} ms", mend="divide times in us by 1000",
+        )  # fmt: skip
     return SAMPLE_MS * np.arange(int(np.ceil(end_ms / SAMPLE_MS)) + 3)
 
 
@@ -129,5 +139,4 @@ def _unit(time_ms: ndarray, waveform: ndarray, name: str) -> Pulse:
 
 def _positive(what: str, **numbers: float) -> None:
     for name, value in numbers.items():
-        if not 0 < value < np.inf:
-            raise InputError(f"{what}: {name}", got=value, expected="a positive number")
+        check_number(value, f"{what}: {name}", above=0.0)

@@ -10,13 +10,13 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from tmsjax.cells.types import Cell
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.core.thresholds import Thresholds
 from tmsjax.simulate.engines import Engine, open_engine
-from tmsjax.simulate.pulses import Pulse
+from tmsjax.simulate.pulses import Pulse, real_numbers
 from tmsjax.simulate.pulses import pulse as as_pulse
 from tmsjax.simulate.search import Found, Search, Status
-from tmsjax.simulate.workers import Answer
+from tmsjax.simulate.workers import Answer, checked_workers
 
 GUESS_V_PER_M = 100.0
 GUESSED_STEP = 1.1
@@ -68,7 +68,8 @@ def thresholds(
         split=Search.split if absolute_v_per_m is None else 0.5,
         highest_v_per_m=highest_v_per_m,
     ).checked()
-    if workers:
+    workers = checked_workers(workers)
+    if workers is not None:
         workers = max(1, min(workers, len(fields)))
     with open_engine(cell, as_pulse(pulse), engine, workers=workers, **engine_options) as opened:
         return search_covered(opened, fields, size, covered, guesses, search, initiation, progress)
@@ -120,9 +121,13 @@ def fires(
             f"fields for {cell.name}", got=f"NaN in field {int(np.argmin(covered))}", expected="finite V/m",
             mend="check that every compartment lies inside the head's grid",
         )  # fmt: skip
-    amplitudes = np.asarray(amplitudes, float)
-    if amplitudes.ndim != 2 or len(amplitudes) != len(fields) or not (amplitudes >= 0).all():
-        raise InputError("amplitudes", got=amplitudes.shape, expected=f"({len(fields)}, a), 0 V/m or more")
+    amplitudes = real_numbers(amplitudes, "amplitudes").astype(float)
+    if amplitudes.ndim != 2 or len(amplitudes) != len(fields):
+        raise InputError("amplitudes", got=amplitudes.shape, expected=f"({len(fields)}, a)")
+    if not (np.isfinite(amplitudes) & (amplitudes >= 0)).all():
+        raise InputError(
+            "amplitudes", got=f"{amplitudes.min()} to {amplitudes.max()}", expected="finite, 0 V/m or more"
+        )
     with open_engine(cell, as_pulse(pulse), engine, workers=workers, **engine_options) as opened:
         return opened.fires(fields, amplitudes, progress)
 
@@ -142,16 +147,14 @@ def traces(
         InputError: a row that does not exist, or a field that ``thresholds`` would not take.
     """
     fields, _, covered = checked_fields(cell, np.asarray(field)[None])
-    rows = np.asarray(rows, np.int64)
-    n = fields.shape[1]
-    if rows.ndim != 1 or not ((rows >= 0) & (rows < n)).all():
+    rows, n = real_numbers(rows, "rows to record"), fields.shape[1]
+    if rows.ndim != 1 or not ((rows >= 0) & (rows < n) & (rows == np.round(rows))).all():
         raise InputError("rows to record", got=rows, expected=f"whole numbers from 0 to {n - 1}")
-    if not (covered.all() and 0 <= amplitude < np.inf):
-        raise InputError(
-            "what to record under", got=f"{amplitude} V/m, or NaN", expected="a known field, 0 V/m or more"
-        )
+    amplitude = check_number(amplitude, "amplitude to record under", 0.0, unit="V/m")
+    if not covered.all():
+        raise InputError("field to record under", got="NaN", expected="a known field")
     with open_engine(cell, as_pulse(pulse), engine, workers=1, **engine_options) as opened:
-        return opened.traces(fields[0], float(amplitude), rows)
+        return opened.traces(fields[0], amplitude, rows.astype(np.int64))
 
 
 def search_covered(
@@ -188,7 +191,7 @@ def checked_fields(cell: Cell, fields: ndarray) -> tuple[ndarray, " ndarray", " 
     """The fields (k, n, 3), their |E| at the soma (k,), and whether each is known at every compartment (k,)."""
     from tmsjax.cells import cable_model
 
-    fields = np.asarray(fields)
+    fields = real_numbers(fields, f"fields for {cell.name}")
     n = cable_model(cell).n
     if fields.ndim != 3 or fields.shape[1:] != (n, 3):
         raise InputError(
@@ -212,7 +215,7 @@ def checked_fields(cell: Cell, fields: ndarray) -> tuple[ndarray, " ndarray", " 
 
 def checked_guesses(k: int, guess: Float[ndarray, ...] | float | None) -> Float[ndarray, " k"]:
     """Where each of k searches begins (V/m at the soma)."""
-    guesses = np.asarray(GUESS_V_PER_M if guess is None else guess, float)
+    guesses = real_numbers(GUESS_V_PER_M if guess is None else guess, "guess").astype(float)
     if (
         guesses.ndim > 1
         or (guesses.ndim == 1 and guesses.shape != (k,))

@@ -12,16 +12,27 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from tmsjax.cells.types import Cell
+from tmsjax.core.errors import InputError
 from tmsjax.simulate.pulses import Pulse
 from tmsjax.simulate.search import Found, Search, Status, find_threshold
 
 FIELDS_PER_TASK = 4
+
+
+def checked_workers(workers: Any) -> int | None:
+    """The number of processes or threads, None for one a core; InputError for what is no whole number from 1."""
+    if workers is None:
+        return None
+    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
+        raise InputError("workers", got=repr(workers), expected="a whole number from 1, or None for one a core")
+    return int(workers)
 
 
 @dataclasses.dataclass(frozen=True)

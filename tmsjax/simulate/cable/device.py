@@ -2,7 +2,7 @@
 
 Lanes are the last axis of every array, so that they are sharded over devices without communication. A step is a pure
 function of the state; runs are scanned in pieces of a few dozen steps, between which lanes that have ended are given
-their next run (``queue._judge``, the search of the numba engine), so that few idle.
+their next run (``queue.judge``, the search of the numba engine), so that few idle.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ from tmsjax.simulate.workers import Answer
 LANES = {"cpu": 64}
 MANY_LANES = 4096
 """Lanes of a device: enough to fill an accelerator; on a processor more only leave its cache."""
+FIELDS_A_LANE = 4
+"""Searches that a lane does one after the other before results are handed back."""
 STEPS = 25
 """Steps between two looks at the lanes: a lane that ends waits half as many on average."""
 
@@ -40,6 +42,11 @@ class DeviceEngine:
         """What makes the numbers, in words."""
         platform = jax.default_backend()
         return f"cable engine, {self.host.membrane} membrane, JAX {self.host.precision} on {platform}"
+
+    @property
+    def rows_together(self) -> int:
+        """Fields to be given at once: with a few for every lane, those that end early do not leave it idle."""
+        return FIELDS_A_LANE * self._most_lanes()
 
     def search(
         self,
@@ -132,8 +139,10 @@ class DeviceEngine:
     def _lanes(self, items: int) -> int:
         """As many lanes as the devices like, but no more than there is work for; a multiple of the devices."""
         devices = jax.device_count()
-        most = self.lanes or devices * LANES.get(jax.default_backend(), MANY_LANES)
-        return devices * max(1, -(-min(most, items) // devices))
+        return devices * max(1, -(-min(self._most_lanes(), items) // devices))
+
+    def _most_lanes(self) -> int:
+        return self.lanes or jax.device_count() * LANES.get(jax.default_backend(), MANY_LANES)
 
 
 class _Work:

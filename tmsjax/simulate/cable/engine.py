@@ -56,7 +56,7 @@ class CableEngine:
         initiation: bool,
         progress: Callable[[str], None] | None = None,
     ) -> list[Answer]:
-        """The threshold of every field (any scale), in V/m at the soma; ``truth.collect`` makes a result of them."""
+        """The threshold of every field (any scale) in V/m at the soma, of which ``search_covered`` makes a result."""
         if self.fires_at_rest():
             return [Answer(Found(float("nan"), 0.0, Status.FIRES_AT_REST, 1), -1)] * len(fields)
         settings = queue.settings(search)

@@ -27,7 +27,7 @@ from tmsjax.simulate.oracle import DT_MS
 from tmsjax.simulate.pulses import Pulse
 from tmsjax.simulate.pulses import pulse as as_pulse
 from tmsjax.simulate.search import Search
-from tmsjax.simulate.truth import GUESS_V_PER_M, GUESSED_STEP, checked_fields, search_covered
+from tmsjax.simulate.truth import GUESSED_STEP, checked_fields, checked_guesses, search_covered
 
 CLOSE = 1e-9
 """Relative width of the bracket at whose firing end the derivative is taken."""
@@ -66,12 +66,13 @@ def threshold_gradient(
         pulse: the time course. guess: V/m at the soma to search from. membrane, rule: as ``open_engine``.
 
     Raises:
-        InputError: a field that ``thresholds`` would not take, or that has no threshold.
+        InputError: a field that ``thresholds`` would not take, or that has no threshold; a guess that is not one
+            positive number.
     """
     fields, size, covered = checked_fields(cell, np.asarray(field)[None])
     engine = cable_engine(cable_of(cell), as_pulse(pulse), membrane, "float64", rule, workers=1)
     search = Search(tolerance=CLOSE, split=0.5, step=2.0 if guess is None else GUESSED_STEP).checked()
-    starts = np.array([GUESS_V_PER_M if guess is None else guess])
+    starts = checked_guesses(1, guess)
     found = search_covered(engine, fields, size, covered, starts, search, initiation=False)
     if not found.ok[0]:
         raise InputError("gradient of a threshold", got=found.why(0), expected="a field that has a threshold")

@@ -1,0 +1,119 @@
+"""``tmsjax simulate``: a dataset of a recipe made, gone on with and mended; a user's own neuron; bad options."""
+
+import lzma
+import shutil
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+import tmsjax.simulate
+from tmsjax.cells import cable_model, load
+from tmsjax.cli.simulate import SimulateOptions, simulate
+from tmsjax.core.errors import InputError
+from tmsjax.simulate import open_dataset
+from tmsjax.surrogate import recipe as recipes
+
+RECIPE = """
+cell = "{cell}"
+layer = "L23"
+thresholds = {thresholds}
+poses = 1
+engine = "{engine}"
+tolerance = 0.05
+"""
+CELL = "open/L4_LBC_1"
+
+
+class Uniform:
+    """Fields of a recipe without a head: uniform ones of random directions."""
+
+    def __init__(self, recipe, say):
+        self.units = np.random.default_rng(recipe.seed).normal(size=(recipe.thresholds, 3))
+        say("uniform fields")
+
+    def compartments(self, rows, xyz_um):
+        return np.repeat(self.units[rows, None], len(xyz_um), axis=1)
+
+
+@pytest.fixture(autouse=True)
+def _uniform_fields(monkeypatch):
+    monkeypatch.setattr(recipes, "Source", Uniform)
+
+
+def _recipe(folder, cell=CELL, thresholds=70, engine="cable"):
+    path = folder / "recipe.toml"
+    path.write_text(RECIPE.format(cell=cell, thresholds=thresholds, engine=engine))
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recipes, "Source", Uniform)
+        simulate(SimulateOptions(_recipe(folder), folder / "d.zarr"))
+    return folder
+
+
+def test_a_recipe_becomes_a_dataset_and_is_not_done_twice(made, capsys):
+    dataset = open_dataset(made / "d.zarr")
+    results = dataset.results()
+    assert len(dataset) == 70
+    assert (results["status"] == 0).sum() > 60
+    assert dataset.attrs["source"] == "cable engine, full membrane, numba float32"
+    assert dataset.attrs["simulation"]["search"]["tolerance"] == 0.05
+    simulate(SimulateOptions(made / "recipe.toml", made / "d.zarr"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "70 of 70 thresholds are there, 0 to do" in said
+    assert dataset.content_hash() in said
+
+
+def test_what_is_damaged_is_done_again(made, tmp_path, capsys):
+    shutil.copytree(made, tmp_path / "made")
+    shutil.rmtree(tmp_path / "made" / "d.zarr" / "v_per_m" / "c")
+    simulate(SimulateOptions(made / "recipe.toml", tmp_path / "made" / "d.zarr"))
+    assert "2 damaged chunks" in capsys.readouterr().out
+    assert open_dataset(tmp_path / "made" / "d.zarr").content_hash() == open_dataset(made / "d.zarr").content_hash()
+
+
+def test_another_recipe_and_a_backend_of_another_engine_are_refused(made, tmp_path):
+    with pytest.raises(InputError, match="another recipe"):
+        simulate(SimulateOptions(_recipe(tmp_path, thresholds=71), made / "d.zarr"))
+    with pytest.raises(InputError, match="--backend"):
+        simulate(SimulateOptions(_recipe(tmp_path, engine="neuron"), tmp_path / "d", backend="jax"))
+    assert not (tmp_path / "d").exists()
+
+
+def test_the_backend_reaches_the_engine(tmp_path, monkeypatch):
+    seen = []
+
+    def asked(*_, **options):
+        seen.append(options["backend"])
+        raise InterruptedError
+
+    monkeypatch.setattr(tmsjax.simulate, "uniform_thresholds", asked)
+    with pytest.raises(InterruptedError):
+        simulate(SimulateOptions(_recipe(tmp_path), tmp_path / "d", backend="jax"))
+    assert seen == ["jax"]
+
+
+def test_a_neuron_of_ones_own(tmp_path, monkeypatch):
+    """The same reconstruction from a user's file, under a name of the recipe's, with a membrane of ours."""
+    packed = files("tmsjax") / "data" / "cells" / "open" / "L4_LBC_1.swc.xz"
+    (tmp_path / "mine.swc").write_bytes(lzma.decompress(packed.read_bytes()))
+    seen = []
+
+    def asked(cell, *_, **__):
+        seen.append(cell)
+        raise InterruptedError
+
+    monkeypatch.setattr(tmsjax.simulate, "uniform_thresholds", asked)
+    options = {"reconstruction": tmp_path / "mine.swc", "biophysics": "L4_LBC"}
+    with pytest.raises(InterruptedError):
+        simulate(SimulateOptions(_recipe(tmp_path, cell="mine"), tmp_path / "d", **options))
+    assert seen[0].name == "mine" == open_dataset(tmp_path / "d").attrs["cell"]
+    assert cable_model(seen[0]).n > 100
+    assert seen[0].biophysics == load(CELL).biophysics
+    with pytest.raises(InputError, match="both --reconstruction and --biophysics"):
+        simulate(SimulateOptions(_recipe(tmp_path, cell="mine"), tmp_path / "e", biophysics="L4_LBC"))
