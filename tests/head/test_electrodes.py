@@ -69,22 +69,25 @@ def test_on_a_sphere():
         "F9": at(-54, 0),
     }
     for name, place in expected.items():
-        assert np.linalg.norm(found[name] - place) < 4.0, name  # voxels of 4 mm, vertices of as much
+        radius = np.linalg.norm(found[name])
+        assert np.linalg.norm(found[name] / radius * 92 - place) < 0.5, name
+        assert abs(radius - 92) < 2.1, name  # half a voxel of 4 mm
     left, right = found["F3"], found["F4"]
-    assert np.linalg.norm(left * [-1, 1, 1] - right) < 4.0
+    assert np.linalg.norm(left * [-1, 1, 1] - right) < 0.1
     # Half of the tape from F7 over Fz to F8, in their plane.
     a, b, c = found["F7"], found["Fz"], left
-    assert abs(np.linalg.norm(a - c) - np.linalg.norm(b - c)) < 5.0
+    assert abs(np.linalg.norm(a - c) - np.linalg.norm(b - c)) < 0.5
 
 
 def test_on_s1(s1, s1_scalp):
+    """Against marks carried by the registration, which puts all of them 6 mm too far forwards and 3 too low."""
     found = heads.electrodes(s1, scalp=s1_scalp)
-    carried = {name: apply_affine(s1.mni_to_head, np.array(mni)) for name, mni in STANDARD_1005.items()}
-    gaps = {name: np.linalg.norm(found[name] - place) for name, place in carried.items()}
-    assert max(gaps.values()) < 13.0, gaps
-    assert np.mean(list(gaps.values())) < 9.0
-    on_scalp = KDTree(np.asarray(s1_scalp.vertices)).query(np.stack(list(found.values())))[0]
-    assert on_scalp.max() < 1e-3
+    carried = apply_affine(s1.mni_to_head, np.array(list(STANDARD_1005.values())))
+    gaps = np.stack([found[name] for name in STANDARD_1005]) - carried
+    assert np.linalg.norm(gaps.mean(0)) < 7.0
+    assert np.linalg.norm(gaps - gaps.mean(0), axis=1).max() < 5.5
+    on_scalp = heads.signed_distance(s1_scalp, np.stack(list(found.values())))
+    assert np.abs(on_scalp).max() < 1e-6
     np.testing.assert_array_equal(heads.electrode(s1, "C3", scalp=s1_scalp), found["C3"])
     np.testing.assert_array_equal(heads.electrode(s1, "T3", scalp=s1_scalp), found["T7"])
 
@@ -94,7 +97,7 @@ def test_fiducials_of_your_own_move_the_marks(s1, s1_scalp):
     moved = heads.electrodes(s1, scalp=s1_scalp, fiducials={"nasion": nasion})
     still = heads.electrodes(s1, scalp=s1_scalp)
     assert 1.0 < np.linalg.norm(moved["Cz"] - still["Cz"]) < 8.0
-    np.testing.assert_array_equal(moved["Iz"], still["Iz"])
+    np.testing.assert_allclose(moved["Iz"], still["Iz"], atol=1e-9)
 
 
 def register(head, template, mni_to_template, steps=20):
@@ -137,9 +140,11 @@ def test_refused(s1, s1_scalp):
         heads.electrode(s1, "C33", scalp=s1_scalp)
     with pytest.raises(InputError, match="unknown fiducials"):
         heads.electrodes(s1, scalp=s1_scalp, fiducials={"nose": (0, 0, 0)})
-    with pytest.raises(InputError, match="no point"):
+    with pytest.raises(InputError, match=r"'nasion'[\s\S]*not finite"):
         heads.electrodes(s1, scalp=s1_scalp, fiducials={"nasion": (0, np.nan, 0)})
     nasion = apply_affine(s1.mni_to_head, np.array(heads.FIDUCIALS["nasion"])) + np.array([0, 30.0, 0])
+    with pytest.raises(InputError, match=r"'nasion'[\s\S]*not made of numbers"):
+        heads.electrodes(s1, scalp=s1_scalp, fiducials={"nasion": "here"})
     with pytest.raises(InputError, match=r"nasion of head 'S1' is not on its scalp[\s\S]*face may have been"):
         heads.electrodes(s1, scalp=s1_scalp, fiducials={"nasion": nasion})
 

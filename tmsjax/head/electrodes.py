@@ -15,13 +15,13 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import ConvexHull, KDTree, QhullError
+from scipy.spatial import ConvexHull, QhullError
 
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
-from tmsjax.core.transforms import apply_affine
+from tmsjax.core.transforms import apply_affine, check_finite
 from tmsjax.head.model import HeadModel, Surface
-from tmsjax.head.scalp import scalp_surface
+from tmsjax.head.scalp import nearest_on_surface, scalp_surface
 
 FIDUCIALS: dict[str, tuple[float, float, float]] = {
     "nasion": (1.5, 86.6, -33.6),
@@ -111,8 +111,7 @@ def electrodes(
             ``MAX_SNAP_MM`` from the scalp (a removed face has no nasion: click it, or give it where it was).
     """
     scalp = scalp_surface(head) if scalp is None else scalp
-    tree = KDTree(np.asarray(scalp.vertices, np.float64))
-    places = _fiducials(head, tree, fiducials or {})
+    places = _fiducials(head, scalp, fiducials or {})
     edges, points = _edges(scalp), np.asarray(scalp.vertices, np.float64)
     nasion, inion, left, right = (places[key] for key in ("nasion", "inion", "left_ear", "right_ear"))
     up = np.cross(right - left, nasion - inion)
@@ -131,19 +130,18 @@ def electrodes(
         half = _share_of(tape, places[through])
         for name, at in marks:
             places[name] = _along(tape, at * half if at <= 1 else half + (at - 1) * (1 - half))
-    return {name: points[tree.query(places[name])[1]] for name in ELECTRODES}
+    on_scalp = nearest_on_surface(scalp, np.stack([places[name] for name in ELECTRODES]))[0]
+    return dict(zip(ELECTRODES, on_scalp, strict=True))
 
 
-def _fiducials(head: HeadModel, tree: KDTree, given: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+def _fiducials(head: HeadModel, scalp: Surface, given: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     unknown = sorted(set(given) - set(FIDUCIALS))
     if unknown:
         raise InputError("unknown fiducials", got=unknown, expected=", ".join(FIDUCIALS))
     places: dict[str, np.ndarray] = {}
     for name, mni in FIDUCIALS.items():
         if name in given:
-            point = np.asarray(given[name], np.float64)
-            if point.shape != (3,) or not np.isfinite(point).all():
-                raise InputError(f"fiducial {name!r} is no point", got=given[name], expected="x, y, z in head mm")
+            point = check_finite(given[name], (3,), f"fiducial {name!r} (head mm)")
         elif head.mni_to_head is None:
             raise InputError(
                 f"head {head.name!r} is not registered to MNI152, so its {name} is not known",
@@ -153,7 +151,8 @@ def _fiducials(head: HeadModel, tree: KDTree, given: Mapping[str, ArrayLike]) ->
             )
         else:
             point = apply_affine(np.asarray(head.mni_to_head, np.float64), np.array(mni))
-        distance, nearest = tree.query(point)
+        nearest, away = nearest_on_surface(scalp, point[None])
+        distance = abs(float(away[0]))
         if distance > MAX_SNAP_MM:
             raise InputError(
                 f"the {name} of head {head.name!r} is not on its scalp",
@@ -161,7 +160,7 @@ def _fiducials(head: HeadModel, tree: KDTree, given: Mapping[str, ArrayLike]) ->
                 expected=f"at most {MAX_SNAP_MM:g} mm",
                 mend=f"the face may have been removed or cut off: give fiducials={{{name!r}: (x, y, z)}} on the scalp",
             )
-        places[name] = tree.data[nearest]
+        places[name] = nearest[0]
     return places
 
 
@@ -204,14 +203,13 @@ def _tape(points: np.ndarray, edges: np.ndarray, start: np.ndarray, end: np.ndar
     return start + tape[:, :1] * along + tape[:, 1:] * up
 
 
-def _along(tape: np.ndarray, share: float) -> np.ndarray:
-    """The point (3,) at a share of a tape's length."""
+def _along(tape: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+    """The points (..., 3) at shares (...) of a tape's length."""
     steps = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(tape, axis=0), axis=1))])
-    return np.stack([np.interp(share * steps[-1], steps, tape[:, n]) for n in range(3)])
+    return np.stack([np.interp(share * steps[-1], steps, tape[:, n]) for n in range(3)], axis=-1)
 
 
 def _share_of(tape: np.ndarray, point: np.ndarray) -> float:
     """The share of a tape's length at which it passes nearest to a point."""
     shares = np.linspace(0, 1, 2001)
-    places = np.stack([_along(tape, float(share)) for share in shares])
-    return float(shares[np.argmin(np.linalg.norm(places - point, axis=1))])
+    return float(shares[np.argmin(np.linalg.norm(_along(tape, shares) - point, axis=1))])

@@ -60,6 +60,13 @@ def signed_distance(surface: Surface, points_mm: Float[np.ndarray, "p 3"]) -> Fl
 
     Exact to the nearest of the 24 triangles whose centres are nearest; meant for evenly meshed surfaces.
     """
+    return nearest_on_surface(surface, points_mm)[1]
+
+
+def nearest_on_surface(
+    surface: Surface, points_mm: Float[np.ndarray, "p 3"]
+) -> tuple[Float[np.ndarray, "p 3"], Float[np.ndarray, "p"]]:  # noqa: UP037
+    """The points (p, 3) mm of a surface, on its triangles, nearest to others, and ``signed_distance`` (p,) from it."""
     points = np.asarray(points_mm, np.float64)
     if not np.isfinite(points).all():
         raise InputError("points have NaN or infinite coordinates", got=f"{points.shape[0]} points", expected="mm")
@@ -67,7 +74,7 @@ def signed_distance(surface: Surface, points_mm: Float[np.ndarray, "p 3"]) -> Fl
     normals = vertex_normals(surface).astype(np.float64)
     _, near = KDTree(vertices[faces].mean(1)).query(points, min(24, len(faces)))
     near = near.reshape(len(points), -1)
-    best, sign = np.full(len(points), np.inf), np.ones(len(points))
+    best, sign, place = np.full(len(points), np.inf), np.ones(len(points)), points.copy()
     for column in near.T:
         corners = faces[column]
         weights = _nearest_on_triangle(points, *(vertices[corners[:, n]] for n in range(3)))
@@ -77,8 +84,9 @@ def signed_distance(surface: Surface, points_mm: Float[np.ndarray, "p 3"]) -> Fl
         distance = np.linalg.norm(away, axis=1)
         closer = distance < best
         best = np.where(closer, distance, best)
+        place = np.where(closer[:, None], nearest, place)
         sign = np.where(closer, np.where((away * outward).sum(1) < 0, -1.0, 1.0), sign)
-    return best * sign
+    return place, best * sign
 
 
 def _surface_net(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
