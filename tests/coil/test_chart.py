@@ -1,5 +1,7 @@
 """Charts of the scalp: poses there and exactly back, smooth, and the same as ``pose_on_scalp``'s at the centre."""
 
+from inspect import unwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -163,6 +165,8 @@ def test_charts_all_over_the_head(s1, scalp, name):
     [
         ({"radius_mm": 2.0}, "radius"),
         ({"radius_mm": np.nan}, "radius"),
+        ({"radius_mm": "a"}, "radius"),
+        ({"hair_mm": None}, "hair"),
         ({"hair_mm": -1.0}, "hair"),
         ({"centre": "nowhere"}, "unknown target"),
         ({"centre": [500.0, 0, 0]}, "far outside"),
@@ -172,7 +176,7 @@ def test_charts_all_over_the_head(s1, scalp, name):
 )
 def test_charts_that_are_refused(s1, scalp, options, message):
     with pytest.raises(InputError, match=message):
-        scalp_chart(s1, **({"centre": "C3", "scalp": scalp} | options))
+        unwrap(scalp_chart)(s1, **({"centre": "C3", "scalp": scalp} | options))
 
 
 def test_off_the_chart(chart, s1, scalp):
@@ -186,6 +190,8 @@ def test_off_the_chart(chart, s1, scalp):
         chart.pose((1.0, 2.0, 3.0))
     with pytest.raises(InputError, match="handle"):
         chart.pose((1.0, 2.0), np.inf)
+    with pytest.raises(InputError, match=r"handle[\s\S]*numbers"):
+        chart.pose((1.0, 2.0), "x")
 
 
 # Clearance of the casing

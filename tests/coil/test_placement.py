@@ -1,3 +1,5 @@
+from inspect import unwrap
+
 import numpy as np
 import pytest
 from spheres import layered_sphere
@@ -100,12 +102,15 @@ def test_a_coil_that_cannot_be_lifted_out(head, scalp):
         ({"gap_mm": -1.0}, "gap"),
         ({"hair_mm": np.nan}, "hair"),
         ({"handle_deg": np.inf}, "handle"),
+        ({"handle_deg": "x"}, "handle"),
+        ({"gap_mm": "a"}, "gap"),
+        ({"hair_mm": None}, "hair"),
     ],
 )
 def test_bad_requests(head, scalp, coil, change, message):
     arguments = {"target_mm": [-30.0, 10, 60], "coil": coil, "scalp": scalp, **change}
     with pytest.raises(InputError, match=message):
-        pose_on_scalp(head, **arguments)
+        unwrap(pose_on_scalp)(head, **arguments)
 
 
 def test_no_midline_at_the_very_front():

@@ -17,27 +17,21 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 from scipy.spatial import KDTree
 
+from tmsjax.coil.chart_surface import DEPTH_MM, KNOT_MM, find_place, frame, surface, turned
 from tmsjax.coil.placement import cut_vertices, nearest_scalp_point
 from tmsjax.coil.types import CoilPose
 from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import InputError
+from tmsjax.core.bspline import cubic_weights
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.core.pytree import pytree
 from tmsjax.head import HeadModel, Surface, scalp_surface, vertex_normals
 from tmsjax.head import target as find_target
-
-DEPTH_MM = 80.0
-"""How far below the chart's centre its directions start: about the radius of a head."""
-
-KNOT_MM = 6.0
-"""Spacing of the spline's knots."""
 
 SMOOTHING = 8.0
 """Weight of squared second differences against squared mm of misfit: a coil is held against a patch, not a point."""
 
 LEAST_SLOPE = 0.3
 """The midline has a direction where its part in the scalp's plane is at least this."""
-
-NEWTON_STEPS = 8
 
 
 class ChartCoordinates(NamedTuple):
@@ -82,11 +76,11 @@ class ScalpChart:
 
     def point(self, place_mm: ArrayLike) -> Float[Array, 3]:
         """Place (3,) mm of the smooth scalp at chart coordinates (2,) mm; the spline's border beyond the chart."""
-        return _surface(self.coefficients, self.origin, self.axes, jnp.asarray(place_mm, self.coefficients.dtype))[0]
+        return surface(self.coefficients, self.origin, self.axes, jnp.asarray(place_mm, self.coefficients.dtype))[0]
 
     def normal(self, place_mm: ArrayLike) -> Float[Array, 3]:
         """Outward unit normal (3,) of the smooth scalp at chart coordinates (2,) mm."""
-        return _surface(self.coefficients, self.origin, self.axes, jnp.asarray(place_mm, self.coefficients.dtype))[1]
+        return surface(self.coefficients, self.origin, self.axes, jnp.asarray(place_mm, self.coefficients.dtype))[1]
 
     def pose(
         self,
@@ -105,41 +99,38 @@ class ScalpChart:
         is NaN instead (see ``inside``).
         """
         dtype = self.coefficients.dtype
-        place, tilt = jnp.asarray(place_mm, dtype), jnp.asarray(tilt_deg, dtype)
-        handle, gap = jnp.asarray(handle_deg, dtype), jnp.asarray(gap_mm, dtype)
-        for what, value, shape in (
-            ("place on the chart", place, (2,)),
-            ("angle of the handle", handle, ()),
-            ("gap between coil and scalp", gap, ()),
-            ("tilt of the coil", tilt, (2,)),
-        ):
-            if value.shape != shape:
-                raise InputError(what, got=f"shape {value.shape}", expected=f"shape {shape}; jax.vmap for more")
-            if not isinstance(value, Tracer) and not bool(jnp.isfinite(value).all()):
-                raise InputError(what, got=np.asarray(value).tolist(), expected="finite numbers")
+        place, handle, gap, tilt = (
+            _coordinate(value, what, shape, dtype)
+            for value, what, shape in (
+                (place_mm, "place on the chart", (2,)),
+                (handle_deg, "angle of the handle", ()),
+                (gap_mm, "gap between coil and scalp", ()),
+                (tilt_deg, "tilt of the coil", (2,)),
+            )
+        )
         on = self.inside(place)
         if not isinstance(on, Tracer) and not bool(on):
             raise self._off(place)
-        point, normal = _surface(self.coefficients, self.origin, self.axes, place)
+        point, normal = surface(self.coefficients, self.origin, self.axes, place)
         centre = point + (gap + self.hair_mm) * normal
-        rotation = _frame(self.reference, normal) @ _turn(-self.side * jnp.deg2rad(handle), *jnp.deg2rad(tilt))
+        rotation = frame(self.reference, normal) @ turned(-self.side * jnp.deg2rad(handle), *jnp.deg2rad(tilt))
         return CoilPose(jnp.where(on, rotation, jnp.nan), jnp.where(on, centre, jnp.nan))
 
     def coordinates(self, pose: CoilPose) -> ChartCoordinates:
         """The coordinates that ``pose`` gives this pose for: its inverse, to rounding.
 
         The place is where the normal of the smooth scalp leads to the coil's centre (Newton's method from the
-        direction of the centre, quadratic: 3 or 4 of ``NEWTON_STEPS`` are enough). Tilts are less than 90 degrees about
-        the x axis. Raises InputError where the centre is off the chart and concrete; ``inside`` says it otherwise.
+        direction of the centre, ``chart_surface.find_place``). Tilts are less than 90 degrees about the x axis. Raises
+        InputError where the centre is off the chart and concrete; ``inside`` says it otherwise.
         """
         dtype = self.coefficients.dtype
         centre, rotation = jnp.asarray(pose.centre, dtype), jnp.asarray(pose.rotation, dtype)
-        place = _foot(self.coefficients, self.origin, self.axes, centre)
+        place = find_place(self.coefficients, self.origin, self.axes, centre)
         on = self.inside(place) & ((centre - self.origin) @ self.axes[:, 2] > 0)
         if not isinstance(on, Tracer) and not bool(on):
             raise self._off(place)
-        point, normal = _surface(self.coefficients, self.origin, self.axes, place)
-        m = _frame(self.reference, normal).T @ rotation
+        point, normal = surface(self.coefficients, self.origin, self.axes, place)
+        m = frame(self.reference, normal).T @ rotation
         turn, pitch, roll = (
             jnp.arctan2(-m[0, 1], m[1, 1]),
             jnp.arctan2(m[2, 1], jnp.hypot(m[2, 0], m[2, 2])),
@@ -179,10 +170,8 @@ def scalp_chart(
         InputError: whatever ``pose_on_scalp`` refuses of a target; a radius or hair out of range; or a scalp that does
             not cover the chart (its rim reaches the cut of the neck, or an ear stands out of it).
     """
-    if not (np.isfinite(radius_mm) and 5.0 <= radius_mm <= 80.0):
-        raise InputError("radius of a chart", got=radius_mm, expected="5 to 80 mm")
-    if not (np.isfinite(hair_mm) and hair_mm >= 0):
-        raise InputError("thickness of hair", got=hair_mm, expected="mm, 0 or more")
+    radius_mm = check_number(radius_mm, "radius of a chart", 5, 80, unit="mm")
+    hair_mm = check_number(hair_mm, "thickness of hair", low=0, unit="mm")
     scalp = scalp_surface(head) if scalp is None else scalp
     cut = cut_vertices(head, scalp)
     point, normal = nearest_scalp_point(scalp, find_target(head, centre, scalp=scalp), cut)
@@ -201,14 +190,27 @@ def scalp_chart(
     off = (table @ coefficients - radii)[np.linalg.norm(places, axis=1) <= radius_mm]
     chart = ScalpChart(
         *(jnp.asarray(a) for a in (coefficients.reshape(count, count), origin, axes, reference)),
-        radius_mm=float(radius_mm),
+        radius_mm=radius_mm,
         side=-1.0 if point[0] < 0 else 1.0,
-        hair_mm=float(hair_mm),
+        hair_mm=hair_mm,
         fit_rms_mm=float(np.sqrt((off**2).mean())),
         fit_max_mm=float(np.abs(off).max()),
     )
     _check_directions(chart)
     return chart
+
+
+def _coordinate(value: ArrayLike, what: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    """One coordinate as an array of this shape; finite, unless it is traced."""
+    try:
+        array = jnp.asarray(value, dtype)
+    except (TypeError, ValueError) as error:
+        raise InputError(what, got=repr(value)[:80], expected="numbers") from error
+    if array.shape != shape:
+        raise InputError(what, got=f"shape {array.shape}", expected=f"shape {shape}; jax.vmap for more")
+    if not isinstance(array, Tracer) and not bool(jnp.isfinite(array).all()):
+        raise InputError(what, got=np.asarray(array).tolist(), expected="finite numbers")
+    return array
 
 
 def _reference(normal: Float[np.ndarray, 3]) -> Float[np.ndarray, 3]:
@@ -269,81 +271,7 @@ def _design(places: Float[np.ndarray, "p 2"], radius_mm: float) -> tuple[Float[n
     for axis in range(2):
         t = places[:, axis] / KNOT_MM + (count - 1) / 2
         first = np.floor(t).astype(int) - 1
-        weights = np.asarray(_cubic(t - np.floor(t)))
+        weights = np.asarray(cubic_weights(t - np.floor(t)))
         for n in range(4):
             rows[axis, np.arange(len(places)), first + n] = weights[..., n]
     return (rows[0][:, :, None] * rows[1][:, None, :]).reshape(len(places), -1), count
-
-
-def _cubic(t: Any) -> Any:
-    """Weights (..., 4) of the uniform cubic B-spline at t from 0 to 1 between its second and third knot."""
-    stack = np.stack if isinstance(t, np.ndarray) else jnp.stack
-    return stack(
-        [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6], axis=-1
-    )
-
-
-def _spline(coefficients: Float[Array, "n n"], place: Float[Array, 2]) -> Float[Array, ""]:
-    count = coefficients.shape[0]
-    t = jnp.clip(place / KNOT_MM + (count - 1) / 2, 1.0, count - 3 + 0.999)
-    whole = jax.lax.stop_gradient(jnp.floor(t))
-    weights = _cubic(t - whole)
-    first = whole.astype(jnp.int32) - 1
-    around = jax.lax.dynamic_slice(coefficients, (first[0], first[1]), (4, 4))
-    return weights[0] @ around @ weights[1]
-
-
-def _point(
-    coefficients: Float[Array, "n n"], origin: Float[Array, 3], axes: Float[Array, "3 3"], place: Float[Array, 2]
-) -> Float[Array, 3]:
-    w = place / DEPTH_MM
-    s = jnp.sum(w * w) / 4
-    way = (axes[:, :2] @ w + (1 - s) * axes[:, 2]) / (1 + s)
-    return origin + _spline(coefficients, place) * way
-
-
-@jax.jit
-def _surface(
-    coefficients: Float[Array, "n n"], origin: Float[Array, 3], axes: Float[Array, "3 3"], place: Float[Array, 2]
-) -> tuple[Float[Array, 3], Float[Array, 3]]:
-    """The point of the surface and its outward unit normal."""
-    tangents = jax.jacfwd(_point, argnums=3)(coefficients, origin, axes, place)
-    normal = jnp.cross(tangents[:, 0], tangents[:, 1])
-    return _point(coefficients, origin, axes, place), normal / jnp.linalg.norm(normal)
-
-
-@jax.jit
-def _foot(
-    coefficients: Float[Array, "n n"], origin: Float[Array, 3], axes: Float[Array, "3 3"], centre: Float[Array, 3]
-) -> Float[Array, 2]:
-    """The place whose normal leads to ``centre``: Newton's method from the centre's own direction."""
-    way = (centre - origin) @ axes
-    start = 2 * DEPTH_MM * way[:2] / (jnp.linalg.norm(way) + way[2])
-
-    def miss(place):
-        tangents = jax.jacfwd(_point, argnums=3)(coefficients, origin, axes, place)
-        return tangents.T @ (centre - _point(coefficients, origin, axes, place))
-
-    def step(place, _):
-        return place - jnp.linalg.solve(jax.jacfwd(miss)(place), miss(place)), None
-
-    return jax.lax.scan(step, start, None, length=NEWTON_STEPS)[0]
-
-
-def _frame(reference: Float[Array, 3], normal: Float[Array, 3]) -> Float[Array, "3 3"]:
-    """Columns x, y, z of an untilted coil at handle angle 0."""
-    y = reference - (reference @ normal) * normal
-    y = y / jnp.linalg.norm(y)
-    return jnp.stack([jnp.cross(y, -normal), y, -normal], axis=1)
-
-
-def _turn(turn: Float[Array, ""], pitch: Float[Array, ""], roll: Float[Array, ""]) -> Float[Array, "3 3"]:
-    """Rz(turn) Rx(pitch) Ry(roll)."""
-    (cz, cx, cy), (sz, sx, sy) = (jnp.stack([f(a) for a in (turn, pitch, roll)]) for f in (jnp.cos, jnp.sin))
-    return jnp.array(
-        [
-            [cz * cy - sz * sx * sy, -sz * cx, cz * sy + sz * sx * cy],
-            [sz * cy + cz * sx * sy, cz * cx, sz * sy - cz * sx * cy],
-            [-cx * sy, sx, cx * cy],
-        ]
-    )

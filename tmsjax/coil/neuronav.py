@@ -130,6 +130,7 @@ def _matrix_text(poses: list[NamedPose]) -> str:
 def _read_session(path: Path) -> list[NamedPose]:
     """Poses of a .mat file, read by another process (``matlab_session``): a damaged file may crash it."""
     program = Path(__file__).with_name("matlab_session.py")
+    answer: dict[str, Any]
     try:
         # -P: the program's folder holds modules named as some of the standard library's.
         ended = subprocess.run(

@@ -10,7 +10,7 @@ from tmsjax.coil.clearance import coil_points, face_points, parts_in_tissue
 from tmsjax.coil.load import load
 from tmsjax.coil.types import Coil, CoilPose
 from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.core.transforms import apply_affine
 from tmsjax.head import HeadModel, Surface, scalp_surface, signed_distance, vertex_normals
 from tmsjax.head import target as find_target
@@ -65,13 +65,9 @@ def pose_on_scalp(
             where the label map cuts the head off (the neck); the gap is negative; the midline's direction is undefined
             (scalp facing straight forwards or backwards); or no lift clears the head ("coil inside the head").
     """
-    if not (np.isfinite(gap_mm) and gap_mm >= 0):
-        raise InputError("gap between coil and scalp", got=gap_mm, expected="mm, 0 or more")
-    if not (np.isfinite(hair_mm) and hair_mm >= 0):
-        raise InputError("thickness of hair", got=hair_mm, expected="mm, 0 or more")
-    if not np.isfinite(handle_deg):
-        raise InputError("angle of the handle", got=handle_deg, expected="degrees")
-    gap_mm = gap_mm + hair_mm
+    handle_deg = check_number(handle_deg, "angle of the handle", unit="degrees")
+    gap_mm = check_number(gap_mm, "gap between coil and scalp", low=0, unit="mm")
+    gap_mm += check_number(hair_mm, "thickness of hair", low=0, unit="mm")
     coil = load("MagVenture_MC_B70") if coil is None else coil
     scalp = scalp_surface(head) if scalp is None else scalp
     target = find_target(head, target_mm, scalp=scalp)

@@ -18,7 +18,7 @@ from tmsjax.coil.fit import (
     points_in_front,
 )
 from tmsjax.coil.types import Coil
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 
 TRAINING_POINTS, HELD_OUT_POINTS = 1500, 4000
 
@@ -41,10 +41,9 @@ def reduce(coil: Coil, n: int = 150, *, nearest_mm: float = NEAREST_MM) -> Coil:
     Raises:
         InputError: fewer than 10 dipoles are asked for, or ``nearest_mm`` is not a positive number.
     """
-    if not isinstance(n, int | np.integer) or n < 10:
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 10:
         raise InputError("a coil cannot be reduced to so few dipoles", got=n, expected="an integer, 10 or more")
-    if not (np.isfinite(nearest_mm) and nearest_mm > 0):
-        raise InputError("distance between head and coil", got=nearest_mm, expected="mm, above 0")
+    nearest_mm = check_number(nearest_mm, "distance between head and coil", above=0, unit="mm")
     positions, moments = np.asarray(coil.positions, np.float64), np.asarray(coil.moments, np.float64)
     if len(positions) <= n:
         return coil

@@ -12,6 +12,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from tmsjax.core.arrays import ArrayLike
+from tmsjax.core.bspline import cubic_weights
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import apply_affine
@@ -56,7 +57,7 @@ class ScalpDistance:
         off = square > 0
         beyond_mm = self.spacing_mm * jnp.where(off, jnp.sqrt(jnp.where(off, square, 1.0)), 0.0)
         whole = jax.lax.stop_gradient(jnp.floor(held))
-        weights = _cubic(held - whole)  # (..., 3, 4)
+        weights = cubic_weights(held - whole)  # (..., 3, 4)
         corner = whole.astype(jnp.int32)[..., None, :] - 1 + _OFFSETS
         value = self.coefficients[corner[..., 0], corner[..., 1], corner[..., 2]]
         product = jnp.prod(weights[..., jnp.arange(3), _OFFSETS], axis=-1)
@@ -64,12 +65,6 @@ class ScalpDistance:
 
 
 _OFFSETS = np.stack(np.meshgrid(*3 * [np.arange(4)], indexing="ij"), -1).reshape(-1, 3)
-
-
-def _cubic(t: Float[Array, "..."]) -> Float[Array, "... 4"]:  # noqa: UP037
-    return jnp.stack(
-        [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6], axis=-1
-    )
 
 
 def scalp_distance(head: HeadModel, *, scalp: Surface | None = None) -> ScalpDistance:
