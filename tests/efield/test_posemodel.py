@@ -185,7 +185,7 @@ def test_resampled_it_gives_the_field_at_points_of_the_region(model, case):
         fewer.resampled(points)
 
 
-def test_a_coil_too_near_is_refused_and_flagged_under_tracing(model, case):
+def test_a_coil_too_near_or_too_far_is_refused_and_flagged_under_tracing(model, case):
     coil, _ = case
     near = pose_at(CENTRE, 0.0, 60.5)
     assert not bool(model.covers(coil, near))
@@ -193,6 +193,10 @@ def test_a_coil_too_near_is_refused_and_flagged_under_tracing(model, case):
         model(coil, near)
     with pytest.raises(InputError, match="outside the model's domain"):
         model.field(coil, near)
+    opposite = pose_at(-CENTRE + [1, 0, 0], 0.0, 66.0)
+    assert not bool(model.covers(coil, opposite))
+    with pytest.raises(InputError, match=r"its centre 9\d mm from the region's"):
+        model(coil, opposite)
     assert jnp.isnan(model(coil, near, outside="nan")).all()
     assert jnp.isnan(jax.jit(lambda p: model(coil, p))(near)).all()
     broken = CoilPose(near.rotation, jnp.asarray([jnp.nan, 0, 0]))

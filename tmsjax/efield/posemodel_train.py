@@ -34,6 +34,10 @@ CLEARANCE_VOXELS = 2.0
 """How near to the scalp dipoles may come unless asked otherwise; never nearer than this many voxels, as partial volumes
 conduct up to two voxels outside the labels."""
 
+REACH_MM = 65.0
+"""How far beyond a region the coil's centre may be. A region of 25 mm in head S1 at 1 mm, rank 100, MC-B70: 0.03 % error
+with 39 mm between the centres, 0.05 % with 66, 0.34 % with 79, 0.48 % with 95 mm, where the field is weak."""
+
 SOURCE_DEPTH_MM = 10.0
 """Harmonic sources lie this far inside the scalp: 8 to 12 mm do equally well."""
 
@@ -152,6 +156,8 @@ def train(
         distance=f32(distance),
         distance_affine=f32(distance_affine),
         clearance_mm=f32(clearance_mm),
+        centre_mm=f32(points.mean(0)),
+        reach_mm=f32(np.linalg.norm(points - points.mean(0), axis=1).max() + REACH_MM),
         voxels=None,
         mask=None,
         affine=None,

@@ -45,6 +45,7 @@ class PoseModel:
         points_mm: (p, 3) RAS+ mm, where the model gives the field.
         distance: (a, b, c) mm from the scalp, positive outside, on a grid; distance_affine: (4, 4) of that grid.
         clearance_mm: () how near to the scalp a dipole may come.
+        centre_mm: (3,) mean of the points. reach_mm: () how far from it the coil's centre may be.
         voxels: (p,) int32 flat index of the points in ``mask``, or None where the points are no voxels of a region.
         mask: (i, j, k) bool, the region's voxels. affine: (4, 4) of the region's grid. Both None without ``voxels``.
         card: JSON: how the model was made and its certificate (static).
@@ -57,6 +58,8 @@ class PoseModel:
     distance: Any
     distance_affine: Any
     clearance_mm: Any
+    centre_mm: Any
+    reach_mm: Any
     voxels: Any
     mask: Any
     affine: Any
@@ -85,17 +88,23 @@ class PoseModel:
         e, covered = _evaluate(self, coil, pose, rate(didt))
         if outside == "raise" and not isinstance(covered, Tracer) and not bool(covered):
             lowest = float(jnp.min(_distances(self, place(coil, pose)[0])))
+            away = float(jnp.linalg.norm(pose.centre - self.centre_mm))
             raise InputError(
                 "the pose is outside the model's domain",
-                got=f"a dipole of {coil.name} {lowest:.1f} mm from the scalp",
-                expected=f"all of them at least {float(self.clearance_mm):.1f} mm outside",
-                mend="move the coil out along its own -z axis, or precompute a model with a smaller clearance_mm",
+                got=f"{coil.name}: a dipole {lowest:.1f} mm from the scalp, its centre {away:.0f} mm from the region's",
+                expected=f"at least {float(self.clearance_mm):.1f} mm and at most {float(self.reach_mm):.0f} mm",
+                mend="move the coil out along its own -z axis, or precompute a model with a smaller clearance_mm; "
+                "of a region elsewhere, precompute another model",
             )
         return e
 
     def covers(self, coil: Coil, pose: CoilPose) -> Bool[Array, ""]:
-        """Whether the model holds for this coil at this pose: all its dipoles are ``clearance_mm`` off the scalp."""
-        return _covers(self, place(coil, pose)[0])
+        """Whether the model holds for this coil at this pose.
+
+        All its dipoles are ``clearance_mm`` off the scalp, and its centre is within ``reach_mm`` of the region's: from
+        farther away fields are weak, and the modes' errors are no longer small beside them.
+        """
+        return _covers(self, coil, pose)
 
     def field(self, coil: Coil, pose: CoilPose, didt: float | Float[Array, ""] = 1.0, outside: str = "raise") -> EField:
         """The field on the region's own voxel grid, for ``EField.at`` and everything that samples fields.
@@ -180,7 +189,7 @@ def amplitudes(model: PoseModel, coil: Coil, pose: CoilPose) -> Float[Array, " k
 
 @jax.jit
 def _evaluate(model: PoseModel, coil: Coil, pose: CoilPose, didt: Array) -> tuple[Array, Array]:
-    covered = _covers(model, place(coil, pose)[0])
+    covered = _covers(model, coil, pose)
     c = amplitudes(model, coil, pose) * jnp.where(covered, didt, jnp.nan)
     return jnp.dot(model.basis, c, precision="highest"), covered
 
@@ -192,6 +201,8 @@ def _distances(model: PoseModel, positions: Float[Array, "d 3"]) -> Float[Array,
 
 
 @jax.jit
-def _covers(model: PoseModel, positions: Array) -> Array:
-    nearest = jnp.min(_distances(model, jax.lax.stop_gradient(positions)))
-    return (nearest >= model.clearance_mm) & jnp.isfinite(positions).all()
+def _covers(model: PoseModel, coil: Coil, pose: CoilPose) -> Array:
+    positions, centre = jax.lax.stop_gradient((place(coil, pose)[0], pose.centre))
+    near = jnp.min(_distances(model, positions)) >= model.clearance_mm
+    away = jnp.sum((centre - model.centre_mm) ** 2) <= model.reach_mm**2
+    return near & away & jnp.isfinite(positions).all()
