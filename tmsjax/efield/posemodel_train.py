@@ -35,8 +35,8 @@ CLEARANCE_VOXELS = 2.0
 conduct up to two voxels outside the labels."""
 
 REACH_MM = 65.0
-"""How far beyond a region the coil's centre may be. A region of 25 mm in head S1 at 1 mm, rank 100, MC-B70: 0.03 % error
-with 39 mm between the centres, 0.05 % with 66, 0.34 % with 79, 0.48 % with 95 mm, where the field is weak."""
+"""How far beyond a region the coil's centre may be. A region of 25 mm in head S1 at 1 mm, rank 100, MC-B70: 0.03 %
+error with 39 mm between the centres, 0.05 % with 66, 0.34 % with 79, 0.48 % with 95 mm, where the field is weak."""
 
 SOURCE_DEPTH_MM = 10.0
 """Harmonic sources lie this far inside the scalp: 8 to 12 mm do equally well."""
