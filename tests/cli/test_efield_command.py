@@ -16,7 +16,7 @@ import tmsjax as tj
 from tmsjax.cli import main
 from tmsjax.cli.poses import pose_of_file
 from tmsjax.core.errors import InputError
-from tmsjax.efield.files import load_field
+from tmsjax.efield import load_field
 from tmsjax.io import Msh, read_msh, write_msh, write_surface
 
 COIL = "Magstim_70mm_Fig8"
@@ -177,6 +177,10 @@ def test_diffusion_tensors(tmsjax, folder, tmp_path, engine):
         return
     assert done.returncode == 0, done.stderr
     assert "0 voxels of white matter without a tensor" in done.stdout
+    said = summary_of(tmp_path / "out")
+    white = int((np.asarray(nibabel.load(head).dataobj) == 1).sum())
+    assert said["white_matter_without_tensor"] == {"count": 0, "of": white}
+    assert said["conductivity_s_per_m"]["1"] == 0.126
     turned = np.asarray(load_field(tmp_path / "out" / "efield.nii.gz").values)
     plain = tj.efield.solve(tj.head.load(head), tj.coil.load(COIL), pose_over())
     white = np.asarray(nibabel.load(head).dataobj) == 1
@@ -199,6 +203,82 @@ def test_a_map_of_conductivities(tmsjax, folder, tmp_path):
     )
     found = np.asarray(load_field(out / "efield.nii.gz").values)
     np.testing.assert_allclose(found, binary.values, atol=2e-3 * np.abs(found).max())
+    said = summary_of(out)
+    assert said["conductivity_s_per_m"] is None  # the labels' were not used
+    assert said["conductivity_map"] == str(folder / "sigma.nii.gz")
+    assert said["tissue_without_conductivity"]["count"] == 0
+
+
+def moved(folder, name, mm):
+    """A volume of the folder, put elsewhere in the world."""
+    image = nibabel.load(folder / f"{name}.nii.gz")
+    affine = image.affine.copy()
+    affine[:3, 3] += mm
+    path = folder / f"{name} {mm[0]:g}.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), affine), path)
+    return path
+
+
+def test_tensors_beside_the_head_are_refused(tmsjax, folder, tmp_path):
+    """Some tensors missing are counted; most of them missing are those of another frame."""
+    given = ("--head", folder / "labels.nii.gz", "--coil", COIL, "--pose", folder / "pose.txt", "--out", tmp_path / "o")
+    done = tmsjax(*given, "--dti", moved(folder, "dti", [500.0, 0, 0]))
+    assert done.returncode == 2
+    assert "not where the white matter is" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    done = tmsjax(*given, "--dti", moved(folder, "dti", [90.0, 0, 0]))
+    assert done.returncode == 0, done.stderr
+    missing = summary_of(tmp_path / "o")["white_matter_without_tensor"]
+    assert 0.02 < missing["count"] / missing["of"] < 0.4
+    assert f"{missing['count']} voxels of white matter without a tensor" in done.stdout
+
+
+def test_a_map_beside_the_head_is_refused(tmsjax, folder, tmp_path):
+    given = ("--head", folder / "labels.nii.gz", "--coil", COIL, "--pose", folder / "pose.txt", "--out", tmp_path / "o")
+    done = tmsjax(*given, "--conductivity-map", moved(folder, "sigma", [60.0, 0, 0]))
+    assert done.returncode == 2
+    assert "does not cover the head" in done.stderr
+    values = nibabel.load(folder / "sigma.nii.gz")
+    for bad in (np.nan, -1.0):
+        sigma = np.asarray(values.dataobj).copy()
+        sigma[0, 0, 0] = bad
+        nibabel.save(nibabel.Nifti1Image(sigma, values.affine), folder / "bad.nii.gz")
+        done = tmsjax(*given, "--conductivity-map", folder / "bad.nii.gz")
+        assert done.returncode == 2
+        assert "NaN, inf or negative" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_coil_must_clear_the_maps_tissue_too(tmsjax, folder, tmp_path):
+    """The map's conductor is wider than the labels': a coil outside the one is inside the other."""
+    image = nibabel.load(folder / "sigma.nii.gz")
+    nibabel.save(
+        nibabel.Nifti1Image(np.where(np.asarray(image.dataobj) > 0, image.dataobj, 0.25), image.affine),
+        folder / "wide.nii.gz",
+    )
+    done = tmsjax(
+        "--head", folder / "labels.nii.gz", "--coil", COIL, "--pose", folder / "pose.txt", "--conductivity-map",
+        folder / "wide.nii.gz", "--out", tmp_path / "o",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "coil inside the head" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hair_lifts_the_coil(tmsjax, folder, tmp_path):
+    """By its thickness, along the scalp's normal; the gap stays what it was."""
+    centres = []
+    for hair in (0.0, 7.0):
+        out = tmp_path / f"{hair:g}"
+        done = tmsjax(
+            "--head", folder / "ball.msh", "--voxel-mm", "6", "--coil", COIL, "--target-mm", "-50", "10", "60",
+            "--engine", "mesh", "--hair-mm", hair, "--out", out,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        pose = summary_of(out)["pose"]
+        centres.append(np.array(pose["matsimnibs"])[:3, 3])
+        assert ("mm of hair" in pose["how"]) == (hair > 0)
+    assert np.linalg.norm(centres[1] - centres[0]) == pytest.approx(7.0, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +296,11 @@ def test_a_map_of_conductivities(tmsjax, folder, tmp_path):
         (("--didt", "nan"), "didt"),
         (("--conductivity", "5", "-1"), "conductivity of label 5"),
         (("--conductivity-map", "sigma.nii.gz", "--coarsen", "2"), "stands alone"),
+        (("--conductivity-map", "sigma.nii.gz", "--conductivity", "5", "0.9"), "--conductivity too"),
+        (("--conductivity", "99", "0.3"), "does not have"),
+        (("--coarsen", "99"), "too few voxels"),
+        (("--coarsen", "0"), "coarsen must be"),
+        (("--hair-mm", "-1"), "hair"),
     ],
 )
 def test_bad_input_is_a_message_and_leaves_nothing(tmsjax, folder, tmp_path, arguments, says):

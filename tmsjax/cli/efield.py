@@ -46,6 +46,8 @@ class EfieldOptions:
     """Angle of the coil's handle to the midline, backwards and outwards."""
     gap_mm: float = 2.0
     """Distance between coil and scalp."""
+    hair_mm: float = 0.0
+    """Thickness of hair, which comes on top of the gap."""
     didt: float = 1.0
     """Rate of change of the coil's current in A/us. SimNIBS's is in A/s: its 1e6 is 1 here."""
     engine: Literal["voxel", "mesh"] = "voxel"
@@ -120,11 +122,10 @@ def _run(options: EfieldOptions, folder: Path, stages) -> dict[str, Any]:
         say(f"{coil.name} {aim}, centre at {np.asarray(pose.centre).round(1).tolist()} mm")
     with stages("field") as say:
         say("solving for the potentials")
-        field, about = (
+        field, medium, about = (
             _on_mesh(options, mesh, coil, pose) if options.engine == "mesh" else _on_voxels(options, head, coil, pose)
         )
         say(f"{field.status}: residual {float(field.residual):.1e} after {int(field.iterations)} iterations{about}")
-    conductor: Any = mesh if options.engine == "mesh" else head
     with stages("files") as say:
         magnitudes = efield_files.write(folder, options, field, head, mesh, surfaces, pose)
         say(", ".join(sorted(item.name for item in folder.iterdir())))
@@ -134,9 +135,7 @@ def _run(options: EfieldOptions, folder: Path, stages) -> dict[str, Any]:
         "coil": {"name": coil.name, "dipoles": len(coil.positions)},
         "pose": {"matsimnibs": np.asarray(pose.matrix).tolist(), "unit": "mm", "how": aim},
         "didt": {"a_per_us": options.didt, "a_per_s": options.didt * 1e6},
-        "conductivity_s_per_m": dict(conductor.conductivity),
-        "conductivity_map": None if options.conductivity_map is None else str(options.conductivity_map),
-        "dti": None if options.dti is None else str(options.dti),
+        **medium,
         "unit": "V/m for this dI/dt, components along scanner RAS+",
         "status": field.status,
         "residual": float(field.residual),
@@ -164,9 +163,11 @@ def _check(options: EfieldOptions) -> None:
     wrong = [name for name, used in only_voxels.items() if used]
     if options.engine == "mesh" and wrong:
         raise InputError("these belong to the voxel engine", got=", ".join(wrong), expected="--engine voxel")
-    if options.conductivity_map is not None and (options.dti is not None or options.coarsen != 1):
+    beside = {"--dti": options.dti, "--coarsen": options.coarsen != 1, "--conductivity": options.conductivity}
+    also = [name for name, used in beside.items() if used]
+    if options.conductivity_map is not None and also:
         raise InputError(
-            "--conductivity-map stands alone", got="--dti or --coarsen too", expected="the map, in which all is said"
+            "--conductivity-map stands alone", got=f"{' and '.join(also)} too", expected="the map, which says it all"
         )
     if not whole and (options.voxel_mm is not None or options.reorder or options.tissues):
         raise InputError("--voxel-mm, --tissues and --reorder are for meshes", got=options.head, expected="a .msh")
@@ -177,7 +178,9 @@ def _load(options: EfieldOptions) -> tuple[Any, Any, Any]:
     from tmsjax.head import load, load_mesh, load_surfaces
 
     whole = Path(options.head).suffix == ".msh"
-    head = mesh = surfaces = None
+    head: Any = None
+    mesh: Any = None
+    surfaces = None
     # A pose and a mesh need no voxels; a target needs the scalp, which is found on voxels.
     if options.engine == "voxel" or options.pose is None:
         own: dict[str, Any] = {"tissues": options.tissues, "voxel_mm": options.voxel_mm, "reorder": options.reorder}
@@ -193,7 +196,24 @@ def _load(options: EfieldOptions) -> tuple[Any, Any, Any]:
         surfaces = load_surfaces(options.surfaces)
     if whole:
         mesh = load_mesh(options.head, conductivity=options.conductivity, reorder=options.reorder)
+    _check_tissues(options, mesh.tags if options.engine == "mesh" else head.labels)
     return head, mesh, surfaces
+
+
+def _check_tissues(options: EfieldOptions, tissues) -> None:
+    """Conductivities of tissues that are not there change nothing: a label mistyped."""
+    import numpy as np
+
+    from tmsjax.core.errors import InputError
+
+    present = np.unique(tissues)
+    missing = [label for label in options.conductivity if label not in present]
+    if missing:
+        raise InputError(
+            "--conductivity of a tissue that the head does not have",
+            got=missing,
+            expected=f"labels or tags that are there: {present[present > 0].tolist()}",
+        )
 
 
 def _pose(options: EfieldOptions, head, coil):
@@ -211,49 +231,38 @@ def _pose(options: EfieldOptions, head, coil):
     else:
         target = options.target or KNOB
         where = f"over {target.replace('_', ' ')}"
-    pose = tj.coil.pose_on_scalp(head, target, handle_deg=options.handle_deg, gap_mm=options.gap_mm, coil=coil)
-    return pose, f"{where}, handle {options.handle_deg:g}° to the midline, {options.gap_mm:g} mm off the scalp"
+    pose = tj.coil.pose_on_scalp(
+        head, target, handle_deg=options.handle_deg, gap_mm=options.gap_mm, hair_mm=options.hair_mm, coil=coil
+    )
+    off = f"{options.gap_mm:g} mm off the scalp" + (f" and {options.hair_mm:g} mm of hair" if options.hair_mm else "")
+    return pose, f"{where}, handle {options.handle_deg:g}° to the midline, {off}"
 
 
 def _on_mesh(options: EfieldOptions, mesh, coil, pose):
+    """The field, what the summary says of the conductivity, and what is printed of it."""
     import tmsjax as tj
-    from tmsjax.efield.mesh_tensors import mesh_tensors
-    from tmsjax.io import read_tensor
+    from tmsjax.cli import efield_medium
 
-    conductivity, about = None, ""
-    if options.dti is not None:
-        tensors, affine = read_tensor(options.dti, options.dti_convention)
-        conductivity, bad = mesh_tensors(mesh, tensors, affine)
-        about = f"; {bad} tetrahedra of white matter without a tensor"
+    medium = efield_medium.of_mesh(options, mesh)
     tolerance = 1e-6 if options.tolerance is None else options.tolerance
-    return tj.efield.solve_mesh(mesh, coil, pose, options.didt, conductivity=conductivity, tolerance=tolerance), about
+    found = tj.efield.solve_mesh(mesh, coil, pose, options.didt, conductivity=medium.sigma, tolerance=tolerance)
+    return found, medium.facts, medium.about
 
 
 def _on_voxels(options: EfieldOptions, head, coil, pose):
-    import jax.numpy as jnp
-    import numpy as np
-
+    """As ``_on_mesh``."""
     import tmsjax as tj
+    from tmsjax.cli import efield_medium
     from tmsjax.coil.clearance import check_outside
-    from tmsjax.io import onto, read_scalar, read_tensor
 
     tolerance = 1e-4 if options.tolerance is None else options.tolerance
-    if options.dti is None and options.conductivity_map is None:
+    medium = efield_medium.of_voxels(options, head)
+    if medium.sigma is None:
         found = tj.efield.solve(head, coil, pose, options.didt, tolerance=tolerance, coarsen=options.coarsen)
-        return found, ""
-    check_outside(head, coil, pose)
-    shape, grid = head.labels.shape, np.asarray(head.affine, float)
-    if options.conductivity_map is not None:
-        sigma, affine = read_scalar(options.conductivity_map)
-        sigma = onto(sigma[..., None], affine, grid, shape)[..., 0]
-        mask, about = sigma > 0, "; conductivities as in the map"
-    else:
-        tensors, affine = read_tensor(str(options.dti), options.dti_convention)
-        sigma, mask, grid, bad = tj.efield.anisotropic(
-            head, onto(tensors, affine, grid, shape), coarsen=options.coarsen
-        )
-        about = f"; {bad} voxels of white matter without a tensor"
+        return found, medium.facts, medium.about
+    for conductor in medium.conductors:
+        check_outside(conductor, coil, pose)
     found = tj.efield.solve_conductivity(
-        jnp.asarray(sigma), np.asarray(mask), np.asarray(grid), coil, pose, options.didt, tolerance=tolerance
+        medium.sigma, medium.mask, medium.affine, coil, pose, options.didt, tolerance=tolerance
     )
-    return found, about
+    return found, medium.facts, medium.about
