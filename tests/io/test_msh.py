@@ -297,6 +297,7 @@ def test_a_short_file_cut_off_anywhere_is_refused(tmp_path, version, binary):
         ('"v"\n1\n0\n3\n0\n1\n5', '"v"\n1\n0\n3\n0\n²\n5', "time step, components, entries"),
         ("$NodeData\n1", "$NodeData\n99999999999", "99999999999 lines"),
         ("$Nodes\n5", "$Nodes\n²", "whole number"),
+        ("$Nodes\n5", "$\x1c\n5", "after the entries"),  # white space to Python's text, not to its bytes
         ("$Nodes\n5", '$PhysicalNames\n1\n3 --2 "a"\n$EndPhysicalNames\n$Nodes\n5', "dimension, tag"),
         ("$Nodes\n5", '$PhysicalNames\n1\n³ 2 "a"\n$EndPhysicalNames\n$Nodes\n5', "dimension, tag"),
         ("2 4 2 2 2 1 2 3 4", "2 4 2 5000000000 2 1 2 3 4", "beyond 32 bits"),

@@ -88,7 +88,7 @@ class Cursor:
             return None
         if not text.startswith("$") or text.startswith("$End"):
             raise self.fail(f"{text[:60]!r}", "$ and the name of a section")
-        self.section = text[1:].split()[0] if len(text) > 1 else ""
+        self.section = next(iter(text[1:].split()), "")
         return self.section
 
     def numbers(self) -> None:
