@@ -78,6 +78,7 @@ def test_a_kill_after_any_write_of_a_mend_hides_nothing(finished, tmp_path, monk
     shutil.copytree(finished, tmp_path / "damaged")
     _damage(tmp_path / "damaged", name)
     moved = Path.replace
+    path, writes = tmp_path, 0
     for writes in itertools.count(1):
         path, done = tmp_path / str(writes), 0
         shutil.copytree(tmp_path / "damaged", path)
