@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import tmsjax as tj
+
 
 def tmsjax(*arguments, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
@@ -75,12 +77,17 @@ def test_field_and_overlays_open_in_other_programs(run):
     assert image.shape == (*summary["head"]["shape"], 3)
     field = np.asarray(image.dataobj)
     assert np.isfinite(field).all()
+    back = tj.efield.load_field(out / "efield.nii.gz")
+    assert back.status == "converged"
+    assert abs(float(back.didt)) == 1.0
     surface = nib.load(out / "L5.surf.gii")
     overlay = nib.load(out / "L5_threshold.func.gii")
     vertices, faces = surface.agg_data("pointset"), surface.agg_data("triangle")
     values = overlay.agg_data()
     assert len(values) == len(vertices)
     assert faces.max() < len(vertices)
+    for image in (surface, overlay):  # Workbench opens none without
+        assert image.meta["AnatomicalStructurePrimary"] == "CortexLeft"
     median = summary["layers"]["L5"]["a_per_us_median"]
     assert 0.5 * median < np.median(values) < 2 * median
     assert (out / "demo.png").stat().st_size > 50_000
@@ -135,7 +142,6 @@ def test_bad_input_is_an_error_message_and_not_a_traceback(tmp_path, arguments, 
 
 def test_the_field_points_forwards_for_pa_whatever_the_coils_own_sign():
     """A positive dI/dt induces towards the handle under the MC-B70 and away from it under the Magstim 70 mm."""
-    import tmsjax as tj
     from tmsjax.cli.demo import _induced_along_y
     from tmsjax.coil import CoilPose
 

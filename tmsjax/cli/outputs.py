@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import KDTree
 
-SCANNER = 1
-"""NIfTI's code of scanner coordinates (NIFTI_XFORM_SCANNER_ANAT)."""
+from tmsjax.efield import save_field
+from tmsjax.io import write_metric, write_surface
 
 CONTEXT_MM = 12.0
 """Surface drawn round the region, bare, so that a reader sees where it lies."""
@@ -21,7 +21,7 @@ def write(
 ) -> None:
     """Write demo.png, efield.nii.gz, the GIFTI overlays and thresholds.csv into ``folder``."""
     thresholds_csv(folder / "thresholds.csv", populations, results)
-    field_nifti(folder / "efield.nii.gz", field)
+    save_field(field, folder / "efield.nii.gz")
     meshes, values = {}, {}
     for layer, population in populations.items():
         meshes[layer], values[layer] = layer_overlay(folder, head, roi, layer, population, results[layer])
@@ -72,26 +72,12 @@ def thresholds_csv(path: Path, populations: dict, results: dict) -> None:
                 )
 
 
-def field_nifti(path: Path, field) -> None:
-    """The induced field as a NIfTI of (i, j, k, 3) V/m per A/us, world axes."""
-    import nibabel as nib
-
-    image = nib.Nifti1Image(np.asarray(field.values, np.float32), np.asarray(field.affine, np.float64))
-    image.set_data_dtype(np.int16)  # scaled by nibabel: steps of 1/32767 of the largest component, half the size
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = b"induced E-field, V/m per A/us, RAS+ components"
-    nib.save(image, path)
-
-
 def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tuple[tuple, np.ndarray]:
     """Write a layer's surface in the region and its median thresholds as GIFTI.
 
     Returns (mesh, value per face) of the region with ``CONTEXT_MM`` of surface round it, for the figure; the value is
     the median over azimuths at the nearest site, NaN outside the region.
     """
-    import nibabel as nib
-    from nibabel.gifti.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage
-
     from tmsjax.cortex import layer_surface
 
     surface = layer_surface(head, population.depth)
@@ -108,16 +94,10 @@ def layer_overlay(folder: Path, head, roi, layer: str, population, result) -> tu
     shown = dataclasses.replace(roi, radius_mm=roi.radius_mm + CONTEXT_MM).contains(surface)
     per_face = np.asarray(by_site)[nearest.query(surface.triangles[shown].mean(axis=1))[1]]
     per_face[~inside[shown]] = np.nan
-    coordinates = GiftiDataArray(
-        vertices.astype(np.float32),
-        "NIFTI_INTENT_POINTSET",
-        coordsys=GiftiCoordSystem(SCANNER, SCANNER, np.eye(4)),
-    )
-    triangles = GiftiDataArray(faces.astype(np.int32), "NIFTI_INTENT_TRIANGLE")
-    nib.save(GiftiImage(darrays=[coordinates, triangles]), folder / f"{layer}.surf.gii")
-    data = GiftiDataArray(per_vertex.astype(np.float32), "NIFTI_INTENT_NONE")
-    data.meta["Name"] = f"{layer} median threshold over azimuths (A/us)"
-    nib.save(GiftiImage(darrays=[data]), folder / f"{layer}_threshold.func.gii")
+    side = roi.hemisphere or ("lh" if roi.centre_mm[0] < 0 else "rh")
+    write_surface(folder / f"{layer}.surf.gii", vertices, faces, structure=side)
+    name = f"{layer} median threshold over azimuths (A/us)"
+    write_metric(folder / f"{layer}_threshold.func.gii", {name: per_vertex}, structure=side)
     return (surface.vertices, surface.faces[shown]), per_face
 
 
