@@ -142,6 +142,7 @@ def test_a_flat_eight_of_one_wire(tmp_path, turn):
     wings = [sign * 30 * np.stack([np.cos(angle) - 1, np.sin(angle)], 1) * [1, sign] for sign in (1, -1)]
     flat = np.concatenate(wings) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     wire = np.column_stack([flat, np.full(len(flat), -5.0)])
+    wire = np.roll(wire, 40, axis=0)  # begun where it crosses itself, it would be taken for two
     along = np.roll(wire, -1, axis=0) - wire
     content = {"coilElementList": [element(type=2, points=(wire + along / 2).tolist(), values=along.tolist())]}
     coil, points = load(tcd(tmp_path, content)), brain_points(200, 2)
