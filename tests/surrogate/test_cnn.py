@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tmsjax.core.errors import InputError
-from tmsjax.surrogate import cnn
+from tmsjax.surrogate import Surrogate, cnn, train
 from tmsjax.surrogate.cnn import CnnSpec
+from tmsjax.surrogate.domain import fit
+from tmsjax.surrogate.train import coefficients_of
 
 SMALL = CnnSpec(filters=10, units=6)
 
@@ -86,3 +88,23 @@ def test_refuses_networks_that_cannot_be(spec, n):
 def test_no_network_of_the_paper_for_four_samples():
     with pytest.raises(InputError, match="no network"):
         cnn.variable_size(4)
+
+
+def test_the_support_functions_trainer_refuses_a_network(spec):
+    network = dataclasses.replace(spec, family="cnn", model=SMALL)
+    with pytest.raises(InputError, match="support-function"):
+        train(patches(60), np.full(60, 200.0), network, 0)
+
+
+def test_predicts_as_a_surrogate(spec):
+    """Through the same calls as every surrogate: free of the field's scale, one by one as together, with gradients."""
+    network = dataclasses.replace(spec, family="cnn", model=dataclasses.replace(SMALL, unit_v_per_m=200.0))
+    few = patches(40)
+    model = Surrogate(cnn.network(SMALL, 9).init(jax.random.key(2)), fit(coefficients_of(few, 2), 2), network)
+    together = model.predict(few)
+    np.testing.assert_allclose(model.predict(few * 37.0), together, rtol=1e-5)
+    np.testing.assert_allclose(
+        jnp.concatenate([model.predict(few[i : i + 1]) for i in range(3)]), together[:3], rtol=1e-5
+    )
+    gradient = jax.grad(lambda x: model.predict(x).sum())(few[:2])
+    np.testing.assert_allclose(jnp.sum(gradient * few[:2], (1, 2, 3, 4)), 0, atol=1e-2 * jnp.abs(gradient).max())

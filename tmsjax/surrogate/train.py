@@ -96,10 +96,13 @@ def train(
     """
     started = time.perf_counter()
     thresholds = _check(patches, thresholds_v_per_m, spec.check())
-    sets = list(candidates) or [spec.model.degrees]
-    pool = dataclasses.replace(spec.model, degrees=tuple(sorted({d for degrees in sets for d in degrees})))
+    wanted = spec.model
+    if not isinstance(wanted, SupportSpec):
+        raise InputError("train fits the support-function model", got=spec.family, expected="family support")
+    sets = list(candidates) or [wanted.degrees]
+    pool = dataclasses.replace(wanted, degrees=tuple(sorted({d for degrees in sets for d in degrees})))
     if not candidates:
-        pool = spec.model
+        pool = wanted
     pool.check(spec.n)
     domain_degree = min(DOMAIN_DEGREE, spec.n - 1)
     c = coefficients_of(patches, max(*pool.degrees, domain_degree))
@@ -111,7 +114,8 @@ def train(
     errors = [_median_mape(each, thresholds, parts.validation, some) for some in columns]
     best = int(np.argmin(errors))
     kept = {f"member_{i}": variables[f"member_{column}"] for i, column in enumerate(columns[best])}
-    spec = dataclasses.replace(spec, model=dataclasses.replace(spec.model, degrees=tuple(sets[best])))
+    chosen = dataclasses.replace(wanted, degrees=tuple(sets[best]))
+    spec = dataclasses.replace(spec, model=chosen)
     model = Surrogate(kept, domain.fit(c[parts.train], domain_degree), spec)
 
     rows, truth = parts.held_out, thresholds[parts.held_out]
@@ -131,8 +135,8 @@ def train(
     }
     if compare_random_split and groups is not None:
         other = split(len(thresholds), seed, held_out_share)
-        leaky, _ = _members(c, thresholds, other, spec.model, training, seed, progress)
-        random = np.median(_member_thresholds(spec.model, leaky, c[other.held_out]), 1)
+        leaky, _ = _members(c, thresholds, other, chosen, training, seed, progress)
+        random = np.median(_member_thresholds(chosen, leaky, c[other.held_out]), 1)
         report["random_split_scores"] = metrics.summary(random, thresholds[other.held_out])
     report["seconds"] = round(time.perf_counter() - started, 2)
     model = dataclasses.replace(model, card_json=json.dumps({**report, "spec": spec.to_json()}, sort_keys=True))
