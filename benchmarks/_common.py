@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import os
 import platform
@@ -13,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tmsjax.core.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("tmsjax", "jax", "jaxlib", "numpy", "scipy", "neuron", "nibabel")
@@ -40,17 +41,6 @@ def target(name: str, value: float, bar: float, *, at_least: bool = False) -> di
     """One number that an issue asks for: held if value <= bar (>= with ``at_least``)."""
     held = value >= bar if at_least else value <= bar
     return {"name": name, "value": float(value), "bar": float(bar), "held": bool(held)}
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def machine() -> dict[str, Any]:
@@ -86,7 +76,7 @@ def write(name: str, results: dict[str, Any], targets: list[dict[str, Any]], *, 
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / (f"{name}.quick.json" if quick else f"{name}.json")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    content = {"name": name, "date": now, "quick": quick, "versions": versions(), "machine": machine()}
+    content = {"name": name, "date": now, "quick": quick, "versions": versions(*PACKAGES), "machine": machine()}
     path.write_text(json.dumps({**content, "targets": targets, "results": results}, indent=1) + "\n")
     show(targets)
     print(f"\nwritten: {path.relative_to(RESULTS.parent.parent)}")

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tmsjax.core.versions import versions
+
 KNOB = "hand_knob_left"
 """Target if none is given."""
 
@@ -142,7 +144,7 @@ def _run(options: EfieldOptions, folder: Path, stages) -> dict[str, Any]:
         "tolerance": float(field.tolerance),
         "iterations": int(field.iterations),
         "magnE_v_per_m": magnitudes,
-        "versions": efield_files.versions(),
+        "versions": versions("tmsjax", "jax", "jaxlib", "numpy", "scipy", "nibabel", "pyamg"),
     }
 
 

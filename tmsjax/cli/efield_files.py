@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +54,6 @@ def central(folder: Path, side: str, surfaces: dict, field) -> None:
     maps = {"magnE": np.linalg.norm(e, axis=1), "E_inward": inward} | dict(zip(("Ex", "Ey", "Ez"), e.T, strict=True))
     write_surface(folder / f"{side}.central.surf.gii", middle, faces, structure=f"{side}_central")
     write_metric(folder / f"{side}.central.func.gii", {f"{k} (V/m)": v for k, v in maps.items()}, structure=side)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what made the field."""
-    names = ("tmsjax", "jax", "jaxlib", "numpy", "scipy", "nibabel", "pyamg")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _at_tetrahedra(field, mesh) -> Msh:

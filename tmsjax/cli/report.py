@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 
 import numpy as np
 from rich.table import Table
+
+from tmsjax.core.versions import versions
 
 PACKAGES = ("tmsjax", "jax", "flax", "numpy", "scipy", "nibabel", "neuron")
 
@@ -99,9 +100,7 @@ def summary(options, head, coil, pose, target, field, rows, verified, seconds, m
 
     settings = {k: str(v) if not isinstance(v, int | float | str) else v for k, v in vars(options).items()}
     return {
-        "tmsjax": version("tmsjax"),
-        "versions": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
+        "versions": versions(*PACKAGES),
         "machine": {"platform": platform.platform(), "jax_devices": [str(d) for d in jax.devices()]},
         "options": settings,
         "seed": options.seed,

@@ -110,18 +110,6 @@ def _sign(end: int) -> int:
     return 2 * end - 1
 
 
-def scalar_trilinear(values: Float[Array, "i j k"], voxel: Float[Array, "p 3"]) -> Float[Array, " p"]:
-    """A scalar (p,) at grid indices (p, 3), trilinear; points beyond the grid take the value of its border."""
-    inner = jnp.clip(jnp.nan_to_num(voxel), 0, jnp.asarray(values.shape) - 1)
-    base, f = _split(inner, 0, [n - 2 for n in values.shape])
-    total = jnp.zeros(len(voxel), values.dtype)
-    for a, b in product((0, 1), repeat=2):
-        pair = rows(values.reshape(-1), _flat(base, (a, b, 0), values.shape), 2)
-        side = (f[:, 0] if a else 1 - f[:, 0]) * (f[:, 1] if b else 1 - f[:, 1])
-        total = total + side * (pair[:, 0] * (1 - f[:, 2]) + pair[:, 1] * f[:, 2])
-    return total
-
-
 def cubic(
     values: Float[Array, "i j k 3"], mask: Bool[Array, "i j k"], voxel: Float[Array, "p 3"]
 ) -> Float[Array, "p 3"]:

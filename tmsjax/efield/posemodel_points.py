@@ -14,13 +14,6 @@ from tmsjax.head import HeadModel, scalp_surface, signed_distance, vertex_normal
 OFF_SURFACE_MM = 0.6
 """A displaced vertex this far off its distance from the scalp lies in a fold, and is left out."""
 
-MAP_SPACING_MM = 4.0
-MAP_MARGIN_MM = 16.0
-"""Spacing of the map of distances from the scalp, and how far it reaches beyond the head."""
-
-EXACT_MM = 12.0
-"""Distances beyond this are those to the nearest vertex."""
-
 FOCUS_POINTS = 500
 
 
@@ -68,17 +61,3 @@ class Shells:
                 kept.append(row)
                 free[tree.query_ball_point(at[row], radius[row])] = False
         return at[kept], radius[kept]
-
-    def distance_map(self) -> tuple[Float[np.ndarray, "i j k"], Float[np.ndarray, "4 4"]]:
-        """Signed distances from the scalp in mm (positive outside) on a grid round the head, and its affine."""
-        low, high = self.vertices.min(0) - MAP_MARGIN_MM, self.vertices.max(0) + MAP_MARGIN_MM
-        ticks = [np.arange(a, b + MAP_SPACING_MM, MAP_SPACING_MM) for a, b in zip(low, high, strict=True)]
-        grid = np.stack(np.meshgrid(*ticks, indexing="ij"), -1).reshape(-1, 3)
-        affine = np.diag([MAP_SPACING_MM, MAP_SPACING_MM, MAP_SPACING_MM, 1.0])
-        affine[:3, 3] = low
-        apart, nearest = KDTree(self.vertices).query(grid)
-        outside = ((grid - self.vertices[nearest]) * self.normals[nearest]).sum(1) > 0
-        distance = np.where(outside, apart, -apart)
-        near = apart < EXACT_MM
-        distance[near] = signed_distance(self.scalp, grid[near])
-        return distance.reshape([len(t) for t in ticks]), affine

@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from tmsjax.core.errors import InputError
+from tmsjax.core.versions import versions
 from tmsjax.efield.posemodel_train import head_hash
 from tmsjax.efield.posemodel_type import PoseModel
-from tmsjax.head import HeadModel
+from tmsjax.head import HeadModel, ScalpDistance
 from tmsjax.nn import checkpoint
 
-FORMAT = 1
+FORMAT = 2
 ARRAYS, CARD = "arrays", "card.json"
 OPTIONAL = ("voxels", "mask", "affine")
 
@@ -42,7 +43,7 @@ def save(model: PoseModel, folder: str | Path) -> Path:
         card = {
             "model": json.loads(model.card),
             "format": FORMAT,
-            "versions": {name: importlib.metadata.version(name) for name in ("tmsjax", "jax")},
+            "versions": versions("tmsjax", "jax"),
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
             "sha256": _digest(new),
         }
@@ -68,12 +69,16 @@ def load(folder: str | Path, head: HeadModel | None = None) -> PoseModel:
             expected=f"the labels, affine and conductivities of head {made['head']!r} that it was made from",
             mend="precompute one for this head",
         )
-    arrays = {name: jnp.asarray(value) for name, value in checkpoint.load(folder / ARRAYS).items()}
-    return PoseModel(**(dict.fromkeys(OPTIONAL) | arrays), card=json.dumps(made, sort_keys=True))
+    arrays = checkpoint.load(folder / ARRAYS)
+    spacing_mm = float(arrays["distance"].pop("spacing_mm"))
+    arrays = jax.tree.map(jnp.asarray, arrays)
+    distance = ScalpDistance(**arrays.pop("distance"), spacing_mm=spacing_mm)
+    return PoseModel(**(dict.fromkeys(OPTIONAL) | arrays), distance=distance, card=json.dumps(made, sort_keys=True))
 
 
 def _arrays(model: PoseModel) -> dict[str, Any]:
     fields = {f.name: getattr(model, f.name) for f in dataclasses.fields(model) if f.name != "card"}
+    fields["distance"] = vars(model.distance)
     return {name: value for name, value in fields.items() if value is not None}
 
 

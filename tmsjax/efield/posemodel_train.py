@@ -24,7 +24,7 @@ from tmsjax.efield.posemodel_type import PoseModel
 from tmsjax.efield.posemodel_work import Work
 from tmsjax.efield.sample import to_voxels
 from tmsjax.efield.system import System, discretise, induce
-from tmsjax.head import HeadModel
+from tmsjax.head import HeadModel, scalp_distance
 
 OVERSAMPLING = 10
 """Forward solves beyond the rank (Halko, Martinsson & Tropp 2011, SIAM Rev. 53:217)."""
@@ -130,7 +130,6 @@ def train(
     weights = harmonic_weights(view[: len(fit[0])], *fit, sources)
     left_out = view[len(fit[0]) :]
     misfit = np.einsum("nxs,sk->nxk", source_fields(check[0], sources), weights) - left_out
-    distance, distance_affine = shells.distance_map()
     card = {
         "head": head.name,
         "head_hash": head_hash(head, coarsen, partial_volume),
@@ -153,8 +152,7 @@ def train(
         weights=f32(weights),
         sources_mm=f32(sources),
         points_mm=at,
-        distance=f32(distance),
-        distance_affine=f32(distance_affine),
+        distance=scalp_distance(head, scalp=shells.scalp),
         clearance_mm=f32(clearance_mm),
         centre_mm=f32(points.mean(0)),
         reach_mm=f32(np.linalg.norm(points - points.mean(0), axis=1).max() + REACH_MM),

@@ -27,11 +27,12 @@ from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import check_rigid
-from tmsjax.efield.interpolate import nearest, scalar_trilinear, trilinear
+from tmsjax.efield.interpolate import nearest, trilinear
 from tmsjax.efield.posemodel_potential import potentials
 from tmsjax.efield.sample import to_voxels
 from tmsjax.efield.solve import rate
 from tmsjax.efield.types import EField
+from tmsjax.head import ScalpDistance
 
 
 @pytree("card")
@@ -43,7 +44,7 @@ class PoseModel:
         weights: (s, k) of the sources in each mode.
         sources_mm: (s, 3) RAS+ mm, inside the scalp.
         points_mm: (p, 3) RAS+ mm, where the model gives the field.
-        distance: (a, b, c) mm from the scalp, positive outside, on a grid; distance_affine: (4, 4) of that grid.
+        distance: from the scalp.
         clearance_mm: () how near to the scalp a dipole may come.
         centre_mm: (3,) mean of the points. reach_mm: () how far from it the coil's centre may be.
         voxels: (p,) int32 flat index of the points in ``mask``, or None where the points are no voxels of a region.
@@ -55,8 +56,7 @@ class PoseModel:
     weights: Any
     sources_mm: Any
     points_mm: Any
-    distance: Any
-    distance_affine: Any
+    distance: ScalpDistance
     clearance_mm: Any
     centre_mm: Any
     reach_mm: Any
@@ -87,7 +87,7 @@ class PoseModel:
             check_rigid(pose.matrix, "coil pose matrix")
         e, covered = _evaluate(self, coil, pose, rate(didt))
         if outside == "raise" and not isinstance(covered, Tracer) and not bool(covered):
-            lowest = float(jnp.min(_distances(self, place(coil, pose)[0])))
+            lowest = float(jnp.min(self.distance.at(place(coil, pose)[0])))
             away = float(jnp.linalg.norm(pose.centre - self.centre_mm))
             raise InputError(
                 "the pose is outside the model's domain",
@@ -194,15 +194,9 @@ def _evaluate(model: PoseModel, coil: Coil, pose: CoilPose, didt: Array) -> tupl
     return jnp.dot(model.basis, c, precision="highest"), covered
 
 
-def _distances(model: PoseModel, positions: Float[Array, "d 3"]) -> Float[Array, " d"]:
-    """Distance (d,) mm from the scalp; at most that of the map's border for dipoles beyond it."""
-    voxel = (positions - model.distance_affine[:3, 3]) / jnp.diag(model.distance_affine)[:3]
-    return scalar_trilinear(model.distance, voxel)
-
-
 @jax.jit
 def _covers(model: PoseModel, coil: Coil, pose: CoilPose) -> Array:
     positions, centre = jax.lax.stop_gradient((place(coil, pose)[0], pose.centre))
-    near = jnp.min(_distances(model, positions)) >= model.clearance_mm
+    near = jnp.min(model.distance.at(positions)) >= model.clearance_mm
     away = jnp.sum((centre - model.centre_mm) ** 2) <= model.reach_mm**2
     return near & away & jnp.isfinite(positions).all()

@@ -20,7 +20,7 @@ from tmsjax.cells.types import Cell
 from tmsjax.core.errors import InputError, MissingToolError
 from tmsjax.simulate.pulses import Pulse
 from tmsjax.simulate.search import Search
-from tmsjax.simulate.workers import Answer
+from tmsjax.simulate.workers import Answer, in_tasks
 
 FIELDS_PER_TASK = {"neuron": 4, "cable": 64}
 TIMEOUT_S = 20
@@ -95,41 +95,31 @@ class ClusterEngine:
         self, field: Float[ndarray, "n 3"], amplitude: float, rows: Int[ndarray, " r"]
     ) -> Float[ndarray, "steps_plus_1 r"]:
         """Potentials (mV) of some rows every 5 us under one field (any scale)."""
-        return self.client.submit(_on_worker, self._spread(), "traces", field, amplitude, (rows,), pure=False).result()
+        executor = self.client.get_executor(pure=False)
+        return executor.submit(_on_worker, field, amplitude, self._spread(), "traces", (rows,)).result()
 
     def _spread(self) -> Any:
         return self.client.scatter(self.setup, broadcast=True, hash=False)
 
     def _tasks(self, what: str, fields: ndarray, per_field: ndarray, settings: tuple, progress) -> list[Any]:
-        from distributed import as_completed
-
-        size, setup = FIELDS_PER_TASK[self.setup.engine], self._spread()
-        futures = {
-            self.client.submit(
-                _on_worker, setup, what, np.asarray(fields[k : k + size]), per_field[k : k + size], settings, pure=False
-            ): k
-            for k in range(0, len(fields), size)
-        }
-        done = 0
-        for future in as_completed(list(futures)):
-            done += min(size, len(fields) - futures[future])
-            if progress is not None:
-                progress(f"{done} of {len(fields)} fields")
-        return [future.result() for future in futures]
+        size, executor = FIELDS_PER_TASK[self.setup.engine], self.client.get_executor(pure=False)
+        return in_tasks(
+            executor, _on_worker, size, fields, per_field, self._spread(), what, settings, progress=progress
+        )
 
 
 _lock = threading.Lock()
 _built: tuple[str, Any] | None = None
 
 
-def _on_worker(setup: Setup, what: str, field: ndarray, per_field: Any, settings: tuple) -> Any:
+def _on_worker(fields: ndarray, per_field: Any, setup: Setup, what: str, settings: tuple) -> Any:
     """Answer in a worker's process, whose engine is built when its first fields arrive."""
     global _built
     with _lock:
         if _built is None or _built[0] != setup.token:
             _built = None  # NEURON forgets the cell before
             _built = (setup.token, _build(setup))
-        return getattr(_built[1], what)(field, per_field, *settings)
+        return getattr(_built[1], what)(fields, per_field, *settings)
 
 
 def _build(setup: Setup) -> Any:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import re
 import shutil
@@ -28,6 +27,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from tmsjax.core.errors import InputError
+from tmsjax.core.versions import versions
 from tmsjax.simulate import mending
 from tmsjax.simulate.layout import CHUNK, LEFTOVER, RESULTS, SHARD, UNREADABLE, alone, writing
 from tmsjax.simulate.search import Status
@@ -141,7 +141,7 @@ def create_dataset(
     stage = path.with_name(f".{path.name}-{uuid.uuid4().hex}{LEFTOVER}")
     try:
         with writing(path):
-            _fill(stage, columns, {**attributes, "versions": _versions(), "format": 3})
+            _fill(stage, columns, {**attributes, "versions": versions(*PACKAGES), "format": 3})
             stage.rename(path)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -215,14 +215,3 @@ def open_dataset(path: str | PathLike) -> Dataset:
             f"dataset {path}", got=f"no {', '.join(missing)}", expected="a folder that create_dataset made"
         )
     return Dataset(path, group)
-
-
-def _versions() -> dict[str, str]:
-    """Those of the packages that are installed: NEURON is not on Windows."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -91,7 +91,9 @@ class NeuronEngine:
         progress: Callable[[str], None] | None = None,
     ) -> list[Answer]:
         """The threshold of every field (any scale), in V/m at the soma and in the given order."""
-        tasks = _tasks(self.executor, _search_task, fields, guesses, search, initiation, progress=progress)
+        tasks = in_tasks(
+            self.executor, _search_task, FIELDS_PER_TASK, fields, guesses, search, initiation, progress=progress
+        )
         return [answer for task in tasks for answer in task]
 
     def fires(
@@ -103,7 +105,9 @@ class NeuronEngine:
         """Whether the cell fires under every field (any scale) at each of its amplitudes (V/m at the soma)."""
         if not len(fields):
             return np.zeros(amplitudes.shape, bool)
-        return np.concatenate(_tasks(self.executor, _fires_task, fields, amplitudes, progress=progress))
+        return np.concatenate(
+            in_tasks(self.executor, _fires_task, FIELDS_PER_TASK, fields, amplitudes, progress=progress)
+        )
 
     def traces(
         self, field: Float[ndarray, "n 3"], amplitude: float, rows: Int[ndarray, " r"]
@@ -113,12 +117,20 @@ class NeuronEngine:
             return self.executor.submit(_traces_task, np.asarray(field, float), amplitude, rows).result()
 
 
-def _tasks(executor, task, fields, per_field, *settings, progress=None) -> list:
-    """``task(fields, per_field, *settings)`` for a few fields at a time, results in order."""
+def in_tasks(
+    executor: concurrent.futures.Executor,
+    task: Callable[..., Any],
+    size: int,
+    fields: ndarray,
+    per_field: ndarray,
+    *settings: Any,
+    progress: Callable[[str], None] | None = None,
+) -> list[Any]:
+    """``task(fields, per_field, *settings)`` for ``size`` fields at a time, results in order; local or on a cluster."""
     futures = {}
     with _empty_main():  # the processes start here
-        for start in range(0, len(fields), FIELDS_PER_TASK):
-            rows = slice(start, start + FIELDS_PER_TASK)
+        for start in range(0, len(fields), size):
+            rows = slice(start, start + size)
             futures[executor.submit(task, fields[rows], per_field[rows], *settings)] = start
     results = {}
     done = 0

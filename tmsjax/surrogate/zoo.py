@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import tempfile
 from importlib import resources
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tmsjax.core.errors import InputError
+from tmsjax.core.versions import versions
 from tmsjax.nn import checkpoint
 from tmsjax.surrogate.domain import Domain
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
@@ -65,7 +65,7 @@ def save(model: Surrogate, folder: str | Path, *, card: dict[str, Any] | None = 
                 "limit": float(model.domain.limit),
             },
             "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(model.variables)),
-            "versions": {name: importlib.metadata.version(name) for name in ("tmsjax", "jax", "flax", "optax")},
+            "versions": versions("tmsjax", "jax", "flax", "optax"),
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
             "sha256": hashlib.sha256((new / WEIGHTS / checkpoint.SUMS).read_bytes()).hexdigest(),
         }
