@@ -1,9 +1,11 @@
-"""Shared by all tests: where the developers' reference data is."""
+"""Shared by all tests: where the developers' reference data is, and the bundled head."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+from tmsjax import head as heads
 
 
 def shared_folder() -> Path | None:
@@ -18,3 +20,13 @@ def shared() -> Path:
     if folder is None:
         pytest.skip("the developers' reference data is not here (its licences forbid shipping it); set TMSJAX_SHARED")
     return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def s1():
+    return heads.load("S1")
+
+
+@pytest.fixture(scope="session")
+def s1_scalp(s1):
+    return heads.scalp_surface(s1)

@@ -17,30 +17,20 @@ from tmsjax.core.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def s1():
-    return heads.load("S1")
+def chart(s1, s1_scalp):
+    return scalp_chart(s1, "hand_knob_left", scalp=s1_scalp)
 
 
 @pytest.fixture(scope="module")
-def scalp(s1):
-    return heads.scalp_surface(s1)
-
-
-@pytest.fixture(scope="module")
-def chart(s1, scalp):
-    return scalp_chart(s1, "hand_knob_left", scalp=scalp)
-
-
-@pytest.fixture(scope="module")
-def fine(s1, scalp):
+def fine(s1, s1_scalp):
     """The same in float64."""
     with jax.enable_x64(True):
-        return scalp_chart(s1, "hand_knob_left", scalp=scalp)
+        return scalp_chart(s1, "hand_knob_left", scalp=s1_scalp)
 
 
 @pytest.fixture(scope="module")
-def distance(s1, scalp):
-    return heads.scalp_distance(s1, scalp=scalp)
+def distance(s1, s1_scalp):
+    return heads.scalp_distance(s1, scalp=s1_scalp)
 
 
 PLACES = st.tuples(st.floats(0, 44.9), st.floats(-180, 180))
@@ -73,19 +63,19 @@ def test_there_and_back_in_float32(chart):
     np.testing.assert_allclose([back.handle_deg, back.gap_mm, *back.tilt_deg], [70, 3, 4, -6], atol=1e-3)
 
 
-def test_back_and_there(chart, s1, scalp):
+def test_back_and_there(chart, s1, s1_scalp):
     """A pose that the chart did not make comes back as it was: nothing of it is lost in the coordinates."""
-    pose = pose_on_scalp(s1, [-40.0, 30, 60], 20.0, 5.0, scalp=scalp)
+    pose = pose_on_scalp(s1, [-40.0, 30, 60], 20.0, 5.0, scalp=s1_scalp)
     again = chart.pose(*chart.coordinates(pose)[:4])
     np.testing.assert_allclose(again.matrix, pose.matrix, atol=2e-4)
 
 
-def test_the_centre_is_pose_on_scalps(chart, s1, scalp):
+def test_the_centre_is_pose_on_scalps(chart, s1, s1_scalp):
     """Same place and angle, but for the smoothing of scalp and normal."""
     for handle in (0.0, 45.0, 200.0):
         ours, theirs = (
             chart.pose((0.0, 0.0), handle).matrix,
-            pose_on_scalp(s1, "hand_knob_left", handle, scalp=scalp).matrix,
+            pose_on_scalp(s1, "hand_knob_left", handle, scalp=s1_scalp).matrix,
         )
         assert np.linalg.norm(ours[:3, 3] - theirs[:3, 3]) < 0.6
         assert np.degrees(np.arccos(np.clip((ours[:3, :3] * theirs[:3, :3]).sum(0), -1, 1))).max() < 2.0
@@ -109,11 +99,13 @@ def test_on_a_sphere():
         assert float(chart.coordinates(pose).gap_mm) == pytest.approx(4, abs=1e-3)
 
 
-def test_the_fit_is_what_it_says(chart, scalp):
+def test_the_fit_is_what_it_says(chart, s1_scalp):
     """Vertices of the scalp on the chart, measured along the normal."""
-    vertices = np.asarray(scalp.vertices, np.float64)
+    vertices = np.asarray(s1_scalp.vertices, np.float64)
     near = vertices[np.linalg.norm(vertices - np.asarray(chart.point((0.0, 0.0))), axis=1) < 40]
-    normals = heads.vertex_normals(scalp)[np.linalg.norm(vertices - np.asarray(chart.point((0.0, 0.0))), axis=1) < 40]
+    normals = heads.vertex_normals(s1_scalp)[
+        np.linalg.norm(vertices - np.asarray(chart.point((0.0, 0.0))), axis=1) < 40
+    ]
     outer = near[normals @ np.asarray(chart.axes)[:, 2] > 0.5][::7]
 
     def along(point):
@@ -152,11 +144,11 @@ def test_many_at_once(chart):
 
 
 @pytest.mark.parametrize("name", ["C3", "Cz", "Fpz", "Oz", "dlpfc_right"])
-def test_charts_all_over_the_head(s1, scalp, name):
-    chart = scalp_chart(s1, name, radius_mm=30.0, scalp=scalp)
+def test_charts_all_over_the_head(s1, s1_scalp, name):
+    chart = scalp_chart(s1, name, radius_mm=30.0, scalp=s1_scalp)
     assert chart.fit_rms_mm < 0.5
     pose = chart.pose((5.0, 5.0), 30.0)
-    assert heads.signed_distance(scalp, np.asarray(pose.centre, float)[None])[0] == pytest.approx(2.0, abs=1.0)
+    assert heads.signed_distance(s1_scalp, np.asarray(pose.centre, float)[None])[0] == pytest.approx(2.0, abs=1.0)
     np.testing.assert_allclose(np.asarray(pose.rotation).T @ np.asarray(pose.rotation), np.eye(3), atol=1e-5)
 
 
@@ -174,16 +166,16 @@ def test_charts_all_over_the_head(s1, scalp, name):
         ({"centre": "P9", "radius_mm": 75.0}, r"does not cover|no scalp near"),
     ],
 )
-def test_charts_that_are_refused(s1, scalp, options, message):
+def test_charts_that_are_refused(s1, s1_scalp, options, message):
     with pytest.raises(InputError, match=message):
-        unwrap(scalp_chart)(s1, **({"centre": "C3", "scalp": scalp} | options))
+        unwrap(scalp_chart)(s1, **({"centre": "C3", "scalp": s1_scalp} | options))
 
 
-def test_off_the_chart(chart, s1, scalp):
+def test_off_the_chart(chart, s1, s1_scalp):
     with pytest.raises(InputError, match=r"off the chart\n.*46.0 mm"):
         chart.pose((46.0, 0.0))
     with pytest.raises(InputError, match="off the chart"):
-        chart.coordinates(pose_on_scalp(s1, "dlpfc_right", scalp=scalp))
+        chart.coordinates(pose_on_scalp(s1, "dlpfc_right", scalp=s1_scalp))
     with pytest.raises(InputError, match="place on the chart"):
         chart.pose((np.nan, 0.0))
     with pytest.raises(InputError, match="shape"):
@@ -197,23 +189,23 @@ def test_off_the_chart(chart, s1, scalp):
 # Clearance of the casing
 
 
-def test_the_distance_is_that_of_the_triangles(distance, scalp):
-    vertices, normals = np.asarray(scalp.vertices), heads.vertex_normals(scalp)
+def test_the_distance_is_that_of_the_triangles(distance, s1_scalp):
+    vertices, normals = np.asarray(s1_scalp.vertices), heads.vertex_normals(s1_scalp)
     rng = np.random.default_rng(1)
     which = rng.integers(0, len(vertices), 1000)
     points = vertices[which] + normals[which] * rng.uniform(-3, 15, (1000, 1))
-    off = np.abs(np.asarray(distance.at(points)) - heads.signed_distance(scalp, points))
+    off = np.abs(np.asarray(distance.at(points)) - heads.signed_distance(s1_scalp, points))
     assert np.sqrt((off**2).mean()) < 0.08
     assert np.percentile(off, 99) < 0.3
 
 
-def test_clearance_against_the_triangles(chart, distance, scalp):
+def test_clearance_against_the_triangles(chart, distance, s1_scalp):
     coil = load("MagVenture_MC_B70")
     face = face_points(coil)
     for x in ((0.0, 0.0, 45.0, 2.0), (30.0, -20.0, 100.0, 6.0), (-20.0, 30.0, 0.0, -3.0)):
         pose = chart.pose(x[:2], x[2], x[3])
         world = face @ np.asarray(pose.rotation).T + np.asarray(pose.centre)
-        hard = heads.signed_distance(scalp, world).min()
+        hard = heads.signed_distance(s1_scalp, world).min()
         plain = float(clearance(distance, face, pose))
         assert plain == pytest.approx(hard, abs=0.4)
         soft = float(clearance(distance, face, pose, softness_mm=0.3))
@@ -249,12 +241,12 @@ def test_clearance_has_a_gradient(chart, distance):
     assert slope[3] == pytest.approx(1.0, abs=0.05)  # out along the normal
 
 
-def test_poses_by_name(s1, scalp):
+def test_poses_by_name(s1, s1_scalp):
     coil = load("MagVenture_MC_B70")
-    at_c3 = pose_on_scalp(s1, "C3", coil=coil, scalp=scalp)
-    assert np.linalg.norm(np.asarray(at_c3.centre) - heads.electrode(s1, "C3", scalp=scalp)) < 5.0
-    by_name = pose_on_scalp(s1, "hand_knob_left", coil=coil, scalp=scalp)
-    by_place = pose_on_scalp(s1, heads.landmark(s1, "hand_knob_left"), coil=coil, scalp=scalp)
+    at_c3 = pose_on_scalp(s1, "C3", coil=coil, scalp=s1_scalp)
+    assert np.linalg.norm(np.asarray(at_c3.centre) - heads.electrode(s1, "C3", scalp=s1_scalp)) < 5.0
+    by_name = pose_on_scalp(s1, "hand_knob_left", coil=coil, scalp=s1_scalp)
+    by_place = pose_on_scalp(s1, heads.landmark(s1, "hand_knob_left"), coil=coil, scalp=s1_scalp)
     np.testing.assert_array_equal(by_name.matrix, by_place.matrix)
     with pytest.raises(InputError, match="unknown target"):
-        pose_on_scalp(s1, "hand", coil=coil, scalp=scalp)
+        pose_on_scalp(s1, "hand", coil=coil, scalp=s1_scalp)

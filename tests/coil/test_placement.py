@@ -23,16 +23,6 @@ def scalp(head):
 
 
 @pytest.fixture(scope="module")
-def s1():
-    return heads.load("S1")
-
-
-@pytest.fixture(scope="module")
-def s1_scalp(s1):
-    return heads.scalp_surface(s1)
-
-
-@pytest.fixture(scope="module")
 def coil():
     return load("MagVenture_MC_B70")
 

@@ -34,16 +34,6 @@ STANDARD_1005 = {
 POLES = {"nasion": (0, 92, 0), "inion": (0, -92, 0), "left_ear": (-92, 0, 0), "right_ear": (92, 0, 0)}
 
 
-@pytest.fixture(scope="module")
-def s1():
-    return heads.load("S1")
-
-
-@pytest.fixture(scope="module")
-def s1_scalp(s1):
-    return heads.scalp_surface(s1)
-
-
 def test_on_a_sphere():
     """Fiducials on the equator: the tapes are meridians, and marks lie at shares of 180 degrees."""
     ball = heads.from_labels(*layered_sphere(4.0))

@@ -15,16 +15,6 @@ from tmsjax.core.transforms import apply_affine, check_voxel_affine
 FOLDER = resources.files("tmsjax") / "data" / "heads" / "S1"
 
 
-@pytest.fixture(scope="module")
-def s1():
-    return heads.load("S1")
-
-
-@pytest.fixture(scope="module")
-def scalp(s1):
-    return heads.scalp_surface(s1)
-
-
 def test_files_are_the_ones_that_were_checked():
     listed = dict(reversed(line.split()) for line in (FOLDER / "SHA256SUMS").read_text().splitlines())
     assert {"LICENSE", "head.json", "labels.nii.gz", "surfaces.npz"} <= set(listed)
@@ -129,11 +119,11 @@ def test_landmarks_that_are_refused(s1):
         heads.landmark(far, "away")
 
 
-def test_scalp(s1, scalp):
+def test_scalp(s1, s1_scalp):
     volume = (s1.labels > 0).sum() / 1000
-    a, b, c = (scalp.vertices[scalp.faces[:, n]].astype(float) for n in range(3))
+    a, b, c = (s1_scalp.vertices[s1_scalp.faces[:, n]].astype(float) for n in range(3))
     assert np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6e3 == pytest.approx(volume, rel=0.01)
     knob = heads.landmark(s1, "hand_knob_left")
-    depth = heads.signed_distance(scalp, knob + np.array([[0.0, 0, 0], [-40, 0, 40]]))
+    depth = heads.signed_distance(s1_scalp, knob + np.array([[0.0, 0, 0], [-40, 0, 40]]))
     assert -25 < depth[0] < -10
     assert depth[1] > 10
