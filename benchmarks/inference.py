@@ -28,7 +28,7 @@ def model_for(degrees):
     from tmsjax import surrogate
     from tmsjax.surrogate import domain, features, support
 
-    if ("open/L5_PC_1", "monophasic") in surrogate.available() and degrees is None:
+    if ("open/L5_PC_1", "monophasic", "support") in surrogate.available() and degrees is None:
         return surrogate.load("open/L5_PC_1"), "open/L5_PC_1"
     spec = surrogate.SurrogateSpec("untrained", model=surrogate.SupportSpec(degrees or (4, 5, 6)))
     variables = {}

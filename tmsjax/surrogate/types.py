@@ -13,18 +13,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tmsjax import cortex
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
+from tmsjax.cortex import Population
+from tmsjax.efield import EField, MeshField
 from tmsjax.nn import in_chunks
-from tmsjax.surrogate import cnn, features, support
+from tmsjax.surrogate import cnn, features, median, support, uniform, weise
 from tmsjax.surrogate.cnn import CnnSpec
 from tmsjax.surrogate.domain import Domain
+from tmsjax.surrogate.median import MedianSpec
 from tmsjax.surrogate.support import SupportSpec
+from tmsjax.surrogate.uniform import UniformSpec
+from tmsjax.surrogate.weise import WeiseSpec
+
+SAME_MM = 1e-4
+"""Within this, the side or the shift of a grid is the same."""
 
 CHUNK = {"cpu": 512, "gpu": 65536, "tpu": 65536}
 """Patches that one compiled call takes: millions stream through bounded memory, and 512 stay in a CPU's cache."""
 
-FAMILIES = {"support": (SupportSpec, support.thresholds), "cnn": (CnnSpec, cnn.thresholds)}
+FAMILIES = {
+    "support": (SupportSpec, support.thresholds),
+    "cnn": (CnnSpec, cnn.thresholds),
+    "uniform": (UniformSpec, uniform.thresholds),
+    "weise": (WeiseSpec, weise.thresholds),
+    "median": (MedianSpec, median.thresholds),
+}
 """Family -> (its spec, ``thresholds(spec, variables, patches (b, n, n, n, 3)) -> (b,)``, V/m at the centre)."""
 
 
@@ -41,7 +56,7 @@ class SurrogateSpec:
     n: int = 9
     side_mm: float = 1.5
     z_shift_mm: float = 0.0
-    model: SupportSpec | CnnSpec = dataclasses.field(default_factory=SupportSpec)
+    model: SupportSpec | CnnSpec | UniformSpec | WeiseSpec = dataclasses.field(default_factory=SupportSpec)
     family: str = "support"
 
     def check(self) -> SurrogateSpec:
@@ -55,6 +70,17 @@ class SurrogateSpec:
             raise InputError(f"this is no model of the family {self.family}", got=self.model, expected=kind.__name__)
         self.model.check(self.n)
         return self
+
+    def check_grid(self, side_mm: float | None = None, z_shift_mm: float | None = None) -> None:
+        """Raise InputError where patches were sampled with another side or shift than this model's."""
+        for what, got, own in (("side", side_mm, self.side_mm), ("shift along z", z_shift_mm, self.z_shift_mm)):
+            if got is not None and not abs(got - own) <= SAME_MM:
+                raise InputError(
+                    f"patches of another {what} than the model's",
+                    got=f"{got:g} mm",
+                    expected=f"{own:g} mm, {self.n} samples a side",
+                    mend="model.sample(field, population)",
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Plain dict of every field."""
@@ -82,19 +108,28 @@ class Surrogate:
         """What the model was trained on and how it scored (see ``tmsjax.surrogate.zoo``)."""
         return json.loads(self.card_json)
 
-    def predict(self, patches: Any, chunk: int | None = None) -> Float[Any, " b"]:
+    def sample(self, field: EField | MeshField, population: Population) -> Float[Any, "p n n n 3"]:
+        """The field round every neuron on this model's own grid: patches that fit ``predict``, NaN off the tissue."""
+        spec = self.spec
+        return _sample(field, population, spec.side_mm, spec.z_shift_mm, spec.n)
+
+    def predict(
+        self, patches: Any, chunk: int | None = None, *, side_mm: float | None = None, z_shift_mm: float | None = None
+    ) -> Float[Any, " b"]:
         """Thresholds (b,), V/m at the centre of patches (b, n, n, n, 3), float32.
 
         Differentiable in ``patches`` and free of their scale. Outside a jax transformation, patches may be a numpy
         array or memory map of any length: ``chunk`` patches at a time (default: CHUNK of the device) go through one
-        compiled call.
+        compiled call. ``side_mm`` and ``z_shift_mm`` say how patches were sampled that come from elsewhere than
+        ``sample``: those of another grid are refused.
 
         Raises
         ------
         InputError
-            Wrong shape; or, outside a jax transformation, samples that are not finite or no field at the centre
-            (inside one, those thresholds are NaN).
+            Wrong shape, side or shift; or, outside a jax transformation, samples that are not finite or no field at
+            the centre (inside one, those thresholds are NaN).
         """
+        self.spec.check_grid(side_mm, z_shift_mm)
         return self._run("field", patches, chunk)
 
     def scale(self, patches: Any, chunk: int | None = None) -> Float[Any, " b"]:
@@ -107,6 +142,13 @@ class Surrogate:
     def in_domain(self, patches: Any, chunk: int | None = None) -> Bool[Any, " b"]:
         """Whether each patch is like those of the training set (see ``tmsjax.surrogate.domain``)."""
         return self._run("in_domain", patches, chunk)
+
+    def domain_distance(self, patches: Any, chunk: int | None = None) -> Float[Any, " b"]:
+        """How unlike the training set each patch is: about 1 for a typical one of it, ``domain.limit`` at its edge.
+
+        Infinite where a patch cannot be normalised. ``in_domain`` is where this is not above ``domain.limit``.
+        """
+        return self._run("distance", patches, chunk)
 
     def _run(self, what: str, patches: Any, chunk: int | None) -> Any:
         _check_shape(patches, self.spec.n)
@@ -121,9 +163,13 @@ def _part(spec: SurrogateSpec, what: str, variables: Any, domain: Domain, patche
     unit = jax.vmap(features.normalise)(patches)
     if what == "in_domain":
         return unit.ok & jax.vmap(domain.contains)(unit.patch)
+    if what == "distance":
+        return jnp.where(unit.ok, jax.vmap(domain.distance)(unit.patch), jnp.inf)
     threshold = FAMILIES[spec.family][1](spec.model, variables, unit.patch)
     return threshold / unit.magnitude if what == "scale" else threshold
 
+
+_sample: Any = jax.jit(cortex.patches, static_argnames=("side_mm", "z_shift_mm", "n"))
 
 _block = jax.jit(_part, static_argnums=(0, 1))
 
@@ -139,7 +185,7 @@ def _stream(model: Surrogate, what: str, patches: Any, chunk: int) -> Any:
             xp = np if isinstance(block, np.ndarray) else jnp
             block = xp.concatenate([block, xp.ones((padded - rows, *block.shape[1:]), np.float32)])
         result = _block(model.spec, what, model.variables, model.domain, block)[:rows]
-        if what != "in_domain":
+        if what in ("field", "scale"):
             _check_result(result, patches, start)
         parts.append(result)
     empty = np.zeros(0, bool if what == "in_domain" else np.float32)
@@ -174,5 +220,5 @@ def _check_shape(patches: Any, n: int) -> None:
             "patches have the wrong shape",
             got=shape if shape is not None else type(patches).__name__,
             expected=f"(b, {n}, {n}, {n}, 3): the axes x, y, z of the cell frame, then the components",
-            mend="tmsjax.cortex.patches(field, population, model.spec.side_mm, model.spec.z_shift_mm, model.spec.n)",
+            mend="model.sample(field, population)",
         )

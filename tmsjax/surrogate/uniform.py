@@ -2,11 +2,12 @@
 
 Aberra 2023, section 2.3: thresholds in uniform fields on a 5 degree grid of polar and azimuthal angles (2,522
 directions), interpolated linearly in the two angles. The baseline that every surrogate has to beat, and a first
-guess for simulations.
+guess for simulations. As a family of surrogates it takes the patches that the others take, and looks at the soma only.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -28,6 +29,23 @@ def directions(step_deg: float = 5.0) -> Float[np.ndarray, "d 3"]:
     phi = np.deg2rad(np.arange(around) * step_deg)[None]
     ring = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta) + 0 * phi], -1)
     return np.concatenate([[[0, 0, 1.0]], ring.reshape(-1, 3), [[0, 0, -1.0]]])
+
+
+@dataclasses.dataclass(frozen=True)
+class UniformSpec:
+    """The map as a family: ``step_deg`` of its grid, and where the soma lies in the patch.
+
+    ``soma_z`` is the soma's place along z, from -1 (bottom of the cube) to 1; 0 unless the grid is shifted.
+    """
+
+    step_deg: float = 5.0
+    soma_z: float = 0.0
+
+    def check(self, n: int) -> None:
+        """Raise InputError unless there is such a grid of directions, and the soma lies within the patch."""
+        _grid(self.step_deg)
+        if not abs(self.soma_z) <= 1:
+            raise InputError("the soma lies outside the patch", got=self.soma_z, expected="-1 to 1 half sides")
 
 
 @pytree()
@@ -72,6 +90,27 @@ def from_table(unit_vectors: Any, thresholds_v_per_m: Any, step_deg: float = 5.0
     poles = np.full((1, around), ordered[0]), np.full((1, around), ordered[-1])
     table = np.concatenate([poles[0], ordered[1:-1].reshape(rings - 1, around), poles[1]])
     return UniformMap(table.astype(np.float32))
+
+
+def thresholds(spec: UniformSpec, variables: dict[str, Any], patches: Float[Array, "b n n n 3"]) -> Float[Array, " b"]:
+    """Thresholds (b,), V/m at the centre of normalised patches, from the field at the soma alone."""
+
+    def one(patch: Float[Array, "n n n 3"]) -> Float[Array, ""]:
+        samples = axis_samples(patch)
+        n = samples.shape[0]
+        weights = jnp.maximum(0, 1 - jnp.abs((spec.soma_z + 1) * (n - 1) / 2 - jnp.arange(n)))
+        soma = jnp.matmul(weights, samples, precision=jax.lax.Precision.HIGHEST)
+        size = jnp.sqrt(jnp.sum(soma**2))
+        return _at(variables["table"], soma) / jnp.where(size > 0, size, jnp.nan)
+
+    return jax.vmap(one)(patches)
+
+
+def axis_samples(patch: Float[Array, "n n n 3"]) -> Float[Array, "n 3"]:
+    """Field along the somatodendritic axis: the middle column of a patch, or the mean of the middle 4 for an even n."""
+    n = patch.shape[0]
+    middle = slice((n - 1) // 2, n // 2 + 1)
+    return patch[middle, middle].mean((0, 1))
 
 
 @jax.jit
