@@ -86,8 +86,12 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def _along_axes(matrix: np.ndarray, x: Float[Array, "n n n p q"]) -> Array:
-    """Multiply ``matrix`` (k, n) into each of the three first axes: two of them at once, for fewer passes."""
+    """Multiply ``matrix`` (k, n) into each of the three first axes, two of them at once.
+
+    Batched products leave the axes where they are: a product over one axis in the middle transposes everything.
+    """
     k, n = matrix.shape
     matrix = matrix.astype(x.dtype)
-    two = jnp.matmul(np.kron(matrix, matrix), x.reshape(n * n, -1), precision=HIGHEST).reshape(k * k, n, -1)
-    return jnp.einsum("zk,akr->azr", matrix, two, precision=HIGHEST).reshape(k, k, k, *x.shape[3:])
+    one = jnp.matmul(matrix, x.reshape(n, -1), precision=HIGHEST).reshape(k, n * n, -1)
+    both = jnp.broadcast_to(np.kron(matrix, matrix), (k, k * k, n * n))
+    return jnp.matmul(both, one, precision=HIGHEST).reshape(k, k, k, *x.shape[3:])
