@@ -15,7 +15,8 @@ import tmsjax as tj
 from benchmarks import _common
 from tmsjax.nn import metrics
 from tmsjax.surrogate import Surrogate
-from tmsjax.surrogate import recipe as recipes
+from tmsjax.surrogate import source as sources
+from tmsjax.surrogate.recipe import Recipe
 from tmsjax.surrogate.split import split
 
 DATASETS = Path(__file__).parent / "datasets"
@@ -23,14 +24,14 @@ BAR_PERCENT = 2.2
 """Mean absolute percentage error of the worst of the paper's CNNs (Aberra 2023, section 3.1)."""
 
 
-def unseen(path: Path, model: Surrogate) -> tuple[recipes.Examples, np.ndarray]:
+def unseen(path: Path, model: Surrogate) -> tuple[sources.Examples, np.ndarray]:
     """The examples of a dataset, and which of them the model's training did not see.
 
     That is all of a dataset made to judge; of the training dataset itself, the sites that were held out.
     """
     dataset = tj.simulate.open_dataset(path)
-    source = recipes.Source(recipes.Recipe.from_dict(dataset.attrs["recipe"]), print)
-    data = recipes.examples(source, dataset.results(), model.spec.side_mm, model.spec.z_shift_mm)
+    source = sources.Source(Recipe.from_dict(dataset.attrs["recipe"]), print)
+    data = sources.examples(source, dataset.results(), model.spec.side_mm, model.spec.z_shift_mm)
     if path.name.startswith("unseen"):
         return data, np.arange(len(data.rows))
     if model.card["data_hash"] != dataset.content_hash():

@@ -12,7 +12,7 @@ from tmsjax.cells import cable_model, load
 from tmsjax.cli.simulate import SimulateOptions, simulate
 from tmsjax.core.errors import InputError
 from tmsjax.simulate import open_dataset
-from tmsjax.surrogate import recipe as recipes
+from tmsjax.surrogate import generate
 
 RECIPE = """
 cell = "{cell}"
@@ -28,7 +28,7 @@ CELL = "open/L4_LBC_1"
 class Uniform:
     """Fields of a recipe without a head: uniform ones of random directions."""
 
-    def __init__(self, recipe, say):
+    def __init__(self, recipe, say, head_file=None):
         self.units = np.random.default_rng(recipe.seed).normal(size=(recipe.thresholds, 3))
         say("uniform fields")
 
@@ -38,7 +38,7 @@ class Uniform:
 
 @pytest.fixture(autouse=True)
 def _uniform_fields(monkeypatch):
-    monkeypatch.setattr(recipes, "Source", Uniform)
+    monkeypatch.setattr(generate, "Source", Uniform)
 
 
 def _recipe(folder, cell=CELL, thresholds=70, engine="cable"):
@@ -51,7 +51,7 @@ def _recipe(folder, cell=CELL, thresholds=70, engine="cable"):
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(recipes, "Source", Uniform)
+        patched.setattr(generate, "Source", Uniform)
         simulate(SimulateOptions(_recipe(folder), folder / "d.zarr"))
     return folder
 
@@ -117,3 +117,44 @@ def test_a_neuron_of_ones_own(tmp_path, monkeypatch):
     assert seen[0].biophysics == load(CELL).biophysics
     with pytest.raises(InputError, match="both --reconstruction and --biophysics"):
         simulate(SimulateOptions(_recipe(tmp_path, cell="mine"), tmp_path / "e", biophysics="L4_LBC"))
+
+
+def test_another_clone_by_name(made, tmp_path):
+    """The cell that was given is simulated, and the dataset says so."""
+    recipe = _recipe(tmp_path, thresholds=3)
+    simulate(SimulateOptions(recipe, tmp_path / "d.zarr", cell="open/L23_PC_1"))
+    attrs = open_dataset(tmp_path / "d.zarr").attrs
+    assert attrs["cell"] == attrs["recipe"]["cell"] == "open/L23_PC_1"
+    with pytest.raises(InputError, match="another recipe"):
+        simulate(SimulateOptions(recipe, tmp_path / "d.zarr"))
+    with pytest.raises(InputError, match="layer L23"):
+        simulate(SimulateOptions(recipe, tmp_path / "e.zarr", cell="open/L5_PC_1"))
+    with pytest.raises(InputError, match="there is no such cell"):
+        simulate(SimulateOptions(recipe, tmp_path / "e.zarr", cell="open/L23_PC_99"))
+    assert not (tmp_path / "e.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('head = "S2"', "head_sha256"),
+        ('coil = "none"', "unknown coil"),
+        ('pulse = "triphasic"', "unknown pulse"),
+        (f'head = "S2"\nhead_sha256 = "{64 * "0"}"\ntarget_mm = [0, 0, 60]', "--head FILE"),
+    ],
+)
+def test_what_there_is_not_is_refused_before_any_work(tmp_path, line, said):
+    path = _recipe(tmp_path)
+    path.write_text(path.read_text() + line)
+    with pytest.raises(InputError, match=said):
+        simulate(SimulateOptions(path, tmp_path / "d.zarr"))
+    assert not (tmp_path / "d.zarr").exists()
+
+
+def test_a_dataset_whose_recipe_was_changed_is_refused(made, tmp_path):
+    """Also where only what is stored differs: the rows belong to what they were simulated with."""
+    shutil.copytree(made / "d.zarr", tmp_path / "d.zarr")
+    group = open_dataset(tmp_path / "d.zarr").group
+    group.attrs["recipe"] = {**group.attrs["recipe"], "gap_mm": 4.0}
+    with pytest.raises(InputError, match="gap_mm"):
+        simulate(SimulateOptions(made / "recipe.toml", tmp_path / "d.zarr"))

@@ -13,9 +13,6 @@ from tmsjax.core.errors import InputError
 if TYPE_CHECKING:
     from tmsjax.cells import Cell
 
-GUESS_STEP_DEG = 15.0
-"""Grid of the uniform-field map that searches start from: 266 directions."""
-
 
 @dataclasses.dataclass(frozen=True)
 class SimulateOptions:
@@ -28,6 +25,10 @@ class SimulateOptions:
     """TOML file: which neurons of which head under which coil poses."""
     out: Path
     """Dataset folder (zarr): made, or gone on with."""
+    cell: str | None = None
+    """Another cell of the same layer than the recipe's, such as another clone."""
+    head: Path | None = None
+    """Label file of the recipe's head if that is not bundled; its sha256 must be the recipe's."""
     workers: int | None = None
     """Processes or threads; one a core by default."""
     scheduler: str | None = None
@@ -53,68 +54,25 @@ def simulate(options: Annotated[SimulateOptions, tyro.conf.arg(name="")]) -> Non
     """
     from rich.console import Console
 
-    import tmsjax as tj
     from tmsjax.cli.stages import Stages
-    from tmsjax.simulate import create_dataset, open_dataset, run_dataset
-    from tmsjax.simulate.search import Search
-    from tmsjax.surrogate import recipe as recipes
+    from tmsjax.surrogate.generate import simulate_recipe
+    from tmsjax.surrogate.recipe import Recipe
 
     console = Console()
-    stages = Stages(console)
-    recipe = recipes.Recipe.read(options.recipe)
-    tj.simulate.pulse(recipe.pulse)  # an unknown one is refused before anything is made
-    if recipe.engine != "cable" and options.backend != "numba":
-        raise InputError("--backend", got=options.backend, expected='a recipe with engine = "cable"')
-    cell = _cell(recipe.cell, options)
-    drawn = recipes.draw(recipe)
-    if options.out.exists():
-        dataset = open_dataset(options.out)
-        recipes.check_same(recipe, dataset.attrs["recipe"])
-    else:
-        columns = {"pose": drawn.pose, "sign": drawn.sign, "neuron": drawn.neuron}
-        dataset = create_dataset(
-            options.out, columns, cell=cell.name, pulse=recipe.pulse, seed=recipe.seed, description=recipe.as_dict()
-        )
-    damaged = dataset.mend()
-    if len(damaged):
-        console.print(f"{len(damaged)} damaged chunks of {options.out} are done again")
-    todo = len(dataset.pending())
-    console.print(f"{cell.name}: {len(dataset) - todo} of {len(dataset)} thresholds are there, {todo} to do")
-    engine: dict = {"engine": recipe.engine}
-    if recipe.engine == "cable":
-        engine |= {"membrane": recipe.membrane, "backend": options.backend}
-    if options.scheduler:
-        engine["scheduler"] = options.scheduler
-    if todo:
-        with stages("fields") as say:
-            source = recipes.Source(recipe, say)
-        with stages("uniform map") as say:
-            grid = tj.surrogate.uniform.directions(GUESS_STEP_DEG)
-            quick = tj.simulate.uniform_thresholds(
-                cell,
-                grid,
-                recipe.pulse,
-                tolerance=0.05,
-                initiation=False,
-                workers=options.workers,
-                progress=say,
-                **engine,
-            )
-            guess = tj.surrogate.uniform.from_table(grid, quick.v_per_m, GUESS_STEP_DEG)
-        xyz = tj.cells.cable_model(cell).xyz_um
-        with stages("thresholds") as say:
-            run_dataset(
-                dataset,
-                cell,
-                lambda rows: source.compartments(rows, xyz),
-                pulse=recipe.pulse,
-                guess_of=guess.predict,
-                search=Search(tolerance=recipe.tolerance, step=1.1),
-                initiation=recipe.initiation,
-                workers=options.workers,
-                progress=say,
-                **engine,
-            )
+    recipe = Recipe.read(options.recipe)
+    if options.cell is not None:
+        recipe = recipe.of_cell(options.cell)
+    dataset = simulate_recipe(
+        recipe,
+        _cell(recipe.cell, options),
+        options.out,
+        stage=Stages(console),
+        tell=lambda text: console.print(text, highlight=False, markup=False),
+        head_file=options.head,
+        workers=options.workers,
+        scheduler=options.scheduler,
+        backend=options.backend,
+    )
     console.print(f"\nDataset: {options.out}, sha256 {dataset.content_hash()}", highlight=False, markup=False)
 
 

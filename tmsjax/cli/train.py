@@ -45,12 +45,13 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
     from tmsjax.cli.stages import Stages
     from tmsjax.core.errors import InputError
     from tmsjax.simulate import open_dataset
-    from tmsjax.surrogate import recipe as recipes
+    from tmsjax.surrogate import source as sources
+    from tmsjax.surrogate.recipe import Recipe
 
     console = Console()
     stages = Stages(console)
     dataset = open_dataset(options.dataset)
-    recipe = recipes.Recipe.from_dict(dataset.attrs["recipe"])
+    recipe = Recipe.from_dict(dataset.attrs["recipe"])
     if len(dataset.pending()):
         raise InputError(
             "the dataset is not finished",
@@ -59,8 +60,8 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
             mend="run the same tmsjax simulate again: it goes on where it stopped",
         )
     with stages("fields") as say:
-        source = recipes.Source(recipe, say)
-        data = recipes.examples(source, dataset.results(), options.side_mm, options.z_shift_mm)
+        source = sources.Source(recipe, say)
+        data = sources.examples(source, dataset.results(), options.side_mm, options.z_shift_mm)
         say(f"{len(data.rows)} of {len(dataset)} thresholds have a patch within the tissue")
     baseline = None
     if options.uniform:

@@ -1,6 +1,7 @@
 """Heads: tissue labels or tetrahedra, conductivities, cortical surfaces, landmarks, the scalp."""
 
 from tmsjax.head.conductivity import fractions
+from tmsjax.head.cortical import surfaces_from_labels
 from tmsjax.head.distance import ScalpDistance, scalp_distance
 from tmsjax.head.electrodes import ELECTRODES, FIDUCIALS, electrode, electrodes
 from tmsjax.head.landmarks import LANDMARKS, from_mni, landmark, target
@@ -46,6 +47,7 @@ __all__ = [
     "scalp_distance",
     "scalp_surface",
     "signed_distance",
+    "surfaces_from_labels",
     "target",
     "vertex_normals",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError, check_number
+from tmsjax.head.cortical import surfaces_from_labels
 from tmsjax.head.locate import grid_round, rasterise
 from tmsjax.head.mesh import SIMNIBS_CONDUCTIVITY, mesh_from_msh
 from tmsjax.head.model import HeadModel, Surface, from_labels
@@ -28,6 +29,9 @@ LABEL_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".img", ".hdr")
 
 SIMNIBS_LABELS = "final_tissues"
 """What SimNIBS calls the label map in a head's m2m folder."""
+
+FROM_LABELS = "from labels"
+"""What ``load`` takes as ``surfaces`` to make them of the label map itself (a folder of this name: "./from labels")."""
 
 VOXEL_MM = 1.0
 """Voxels that a mesh is turned into, if not said otherwise."""
@@ -62,7 +66,8 @@ def load(
             by its ``final_tissues.nii.gz``, whose labels are its tags.
         surfaces: a folder of cortical surfaces (see ``load_surfaces``) in the label map's world frame. Left out, the
             label map's own folder is searched, and an incomplete set there is ignored with a warning; a head without
-            surfaces has ``surfaces=None``.
+            surfaces has ``surfaces=None``. "from labels" makes them of the labels (``surfaces_from_labels``, a minute
+            for a whole head), whatever surfaces lie beside these.
         conductivity: label -> S/m; replaces or extends ``PAPER_CONDUCTIVITY``.
         mni_to_head: (4, 4) affine MNI152 mm -> scanner RAS+ mm of the label map, or a file of it: text (also a .mat of
             text) or .npy. A matrix of FSL's FLIRT is in FSL's own coordinates and must be converted first.
@@ -129,11 +134,11 @@ def _assemble(path: Path, facts: dict[str, Any], surfaces: dict[str, Surface] | 
         labels, affine = _read_labels(path)
         if path.name.split(".")[0] == SIMNIBS_LABELS:
             conductivity = _with_simnibs(labels, conductivity)
-    if surfaces is None:
+    if surfaces is None and given.surfaces != FROM_LABELS:
         folder = path.parent if given.surfaces is None else given.surfaces
         surfaces = load_surfaces(folder, required=given.surfaces is not None)
     registration = given.mni_to_head if given.mni_to_head is not None else facts.get("mni_to_head")
-    return from_labels(
+    head = from_labels(
         labels,
         affine,
         conductivity,
@@ -142,6 +147,7 @@ def _assemble(path: Path, facts: dict[str, Any], surfaces: dict[str, Surface] | 
         landmarks=facts.get("landmarks", {}) | dict(given.landmarks or {}),
         name=given.name or facts.get("name") or path.name.removesuffix(".gz").rsplit(".", 1)[0],
     )
+    return head if given.surfaces != FROM_LABELS else dataclasses.replace(head, surfaces=surfaces_from_labels(head))
 
 
 def _labels_of_mesh(path: Path, given: _Given) -> tuple[np.ndarray, np.ndarray, dict[int, Any]]:

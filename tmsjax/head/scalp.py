@@ -12,6 +12,7 @@ from scipy.spatial import KDTree
 from tmsjax.core.errors import InputError
 from tmsjax.core.transforms import apply_affine
 from tmsjax.head.model import HeadModel, Surface
+from tmsjax.head.surface_net import surface_net
 
 
 def scalp_surface(head: HeadModel, *, spacing_mm: float = 2.0, smoothing_mm: float = 1.5) -> Surface:
@@ -38,7 +39,7 @@ def scalp_surface(head: HeadModel, *, spacing_mm: float = 2.0, smoothing_mm: flo
         tissue = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
     level = ndimage.gaussian_filter(tissue.astype(np.float32), smoothing_mm / voxel) - 0.5
     step = np.maximum(1, np.rint(spacing_mm / voxel).astype(int))
-    vertices, faces = _surface_net(level[:: step[0], :: step[1], :: step[2]])
+    vertices, faces = surface_net(level[:: step[0], :: step[1], :: step[2]])
     points = apply_affine(np.asarray(head.affine), vertices * step - pad)
     return Surface(vertices=points.astype(np.float32), faces=faces)
 
@@ -87,53 +88,6 @@ def nearest_on_surface(
         place = np.where(closer[:, None], nearest, place)
         sign = np.where(closer, np.where((away * outward).sum(1) < 0, -1.0, 1.0), sign)
     return place, best * sign
-
-
-def _surface_net(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (v, 3) in grid indices and faces (f, 3) of the zero level; positive is inside, faces look outwards."""
-    inside = level > 0
-    shape = np.array(level.shape)
-    total, count = np.zeros((*(shape - 1), 3), np.float32), np.zeros(shape - 1, np.uint8)
-    crossings = []
-    for axis in range(3):
-        low, high = _ends(level, axis)
-        cross = np.argwhere(_ends(inside, axis)[0] != _ends(inside, axis)[1])
-        at = tuple(cross.T)
-        point = cross.astype(np.float32)
-        point[:, axis] += low[at] / (low[at] - high[at])
-        others = [other for other in range(3) if other != axis]
-        for first in (0, 1):
-            for second in (0, 1):
-                cell = cross.copy()
-                cell[:, others[0]] -= first
-                cell[:, others[1]] -= second
-                np.add.at(total, tuple(cell.T), point)
-                np.add.at(count, tuple(cell.T), 1)
-        crossings.append((axis, cross, low[at] > 0))
-    used = count > 0
-    index = np.full(used.shape, -1, np.int32)
-    index[used] = np.arange(used.sum(), dtype=np.int32)
-    faces = []
-    for axis, cross, outward in crossings:
-        b, c = (axis + 1) % 3, (axis + 2) % 3
-        ring = []
-        for db, dc in ((1, 1), (0, 1), (0, 0), (1, 0)):
-            cell = cross.copy()
-            cell[:, b] -= db
-            cell[:, c] -= dc
-            ring.append(index[tuple(cell.T)])
-        quad = np.stack(ring, axis=1)
-        quad = np.where(outward[:, None], quad, quad[:, ::-1])
-        faces += [quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]]
-    return total[used] / count[used][:, None], np.concatenate(faces).astype(np.int32)
-
-
-def _ends(grid: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both ends of every grid edge along an axis."""
-    cut = [slice(None)] * 3
-    low, high = list(cut), list(cut)
-    low[axis], high[axis] = slice(None, -1), slice(1, None)
-    return grid[tuple(low)], grid[tuple(high)]
 
 
 def _nearest_on_triangle(p: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

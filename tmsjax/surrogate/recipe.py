@@ -7,28 +7,20 @@ A dataset keeps thresholds and the recipe; the fields are computed again from th
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from tmsjax import cells, head
 from tmsjax import coil as coils
-from tmsjax import efield, head
 from tmsjax.coil import CoilPose
 from tmsjax.core.errors import InputError
-from tmsjax.cortex import Population, Roi, compartment_fields, patches, place
-from tmsjax.efield import EField
-
-MARGIN_MM = 4.0
-"""Kept round the region's neurons when a field is cropped: axons reach this far."""
-
-FIELD_DRIFT = 2e-3
-"""Largest relative change of |E| at a soma between simulation and training: the solver's own tolerance."""
-
+from tmsjax.core.transforms import check_finite
+from tmsjax.cortex.layers import normalised_depth
+from tmsjax.head.load import BUNDLED
 
 RANGES = {
     "thresholds": 1,
@@ -44,6 +36,8 @@ RANGES = {
 }
 """The smallest value of every number of a recipe."""
 
+CHOICES = {"design": ("random", "every"), "engine": ("neuron", "cable"), "membrane": ("full", "reduced")}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -51,8 +45,13 @@ class Recipe:
 
     Attributes:
         cell: name of the cell. pulse: name of the pulse. layer: where its somata lie.
-        head, coil, landmark: as ``tmsjax demo`` takes them.
-        thresholds: how many to simulate.
+        head, coil, landmark: as ``tmsjax demo`` takes them; a head that is not bundled is only named, and its label
+            file handed over beside the recipe (``source.head_of``).
+        head_sha256: of the label file of a head that is not bundled.
+        target_mm: (3,) in the head's mm instead of the landmark; a head that is not bundled needs it.
+        design: "random": every threshold draws its pose, direction of the current and neuron; "every": each pose x
+            direction x neuron once, shuffled, so that the first rows of an unfinished dataset are a fair sample.
+        thresholds: how many to simulate; with "every" as many as there are: poses x 2 x sites x rotations.
         poses: how many coil poses. The first ``fixed_poses`` (2 at most) have the handle at 45 and 90 degrees over the
             landmark; the others lie up to ``spread_mm`` from it with any angle, another set for every seed. Every field
             is used in both directions of the current.
@@ -68,6 +67,9 @@ class Recipe:
     head: str = "S1"
     coil: str = "MagVenture_MC_B70"
     landmark: str = "hand_knob_left"
+    head_sha256: str = ""
+    target_mm: tuple[float, float, float] | None = None
+    design: str = "random"
     thresholds: int = 4000
     poses: int = 10
     fixed_poses: int = 2
@@ -93,7 +95,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, table: dict) -> Recipe:
-        """Check a table of values against the recipe's keys."""
+        """Check a table of values against the recipe's keys, and what they name but the cell and the pulse."""
         fields = {field.name: field for field in dataclasses.fields(cls)}
         unknown = sorted(set(table) - set(fields))
         missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in table]
@@ -101,27 +103,87 @@ class Recipe:
             raise InputError(
                 "the recipe's keys", got=f"unknown {unknown}, missing {missing}", expected=f"keys {', '.join(fields)}"
             )
+        table = dict(table)
+        target = table.pop("target_mm", None)
+        if target is not None:
+            x, y, z = check_finite(target, (3,), "the recipe's target_mm")
+            target = (float(x), float(y), float(z))
+            table.setdefault("landmark", "")
         for name, value in table.items():
             kind = {"str": str, "int": int, "float": (int, float), "bool": bool}[str(fields[name].type)]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise InputError(f"the recipe's {name}", got=repr(value), expected=fields[name].type)
-        recipe = cls(**table)
+        recipe = cls(**table, target_mm=target)
         for name, least in RANGES.items():
             value = getattr(recipe, name)
             if not least <= value < float("inf"):
                 raise InputError(f"the recipe's {name}", got=value, expected=f"a number from {least:g}")
-        for name, known in (("engine", ("neuron", "cable")), ("membrane", ("full", "reduced"))):
+        for name, known in CHOICES.items():
             if getattr(recipe, name) not in known:
                 raise InputError(f"the recipe's {name}", got=repr(getattr(recipe, name)), expected=f"one of {known}")
         if recipe.engine == "neuron" and recipe.membrane != "full":
             raise InputError("the recipe's membrane", got=repr(recipe.membrane), expected='engine = "cable" for it')
         if recipe.fixed_poses > 2:
             raise InputError("the recipe's fixed_poses", got=recipe.fixed_poses, expected="0, 1 or 2")
+        if recipe.design == "every":
+            if table.get("thresholds", recipe.every) != recipe.every:
+                raise InputError(
+                    "the recipe's thresholds",
+                    got=recipe.thresholds,
+                    expected=f'{recipe.every} (poses x 2 x sites x rotations), or none with design = "every"',
+                )
+            recipe = dataclasses.replace(recipe, thresholds=recipe.every)
+        _check_place(recipe)
         return recipe
+
+    @property
+    def every(self) -> int:
+        """How many thresholds there are: poses x directions of the current x sites x rotations."""
+        return self.poses * 2 * self.sites * self.rotations
+
+    def of_cell(self, cell: str) -> Recipe:
+        """The same recipe for another cell, such as another clone; InputError for a known one of another layer."""
+        layer = self.layer.replace("/", "").upper()
+        if cell in cells.names() and not cell.partition("/")[2].startswith(f"{layer}_"):
+            raise InputError("another cell for the recipe", got=cell, expected=f"a cell of layer {layer}")
+        return dataclasses.replace(self, cell=cell)
 
     def as_dict(self) -> dict:
         """The recipe as plain values."""
         return dataclasses.asdict(self)
+
+
+def _check_place(recipe: Recipe) -> None:
+    """Refuse a layer, coil, head or target that there is not."""
+    normalised_depth(recipe.layer)
+    if recipe.coil not in coils.BUNDLED:
+        coils.load(recipe.coil)
+    if (recipe.target_mm is None) == (not recipe.landmark):
+        raise InputError(
+            "the recipe's target",
+            got=f"landmark = {recipe.landmark!r} and target_mm = {recipe.target_mm}",
+            expected="one of the two",
+        )
+    if recipe.landmark and recipe.landmark not in head.LANDMARKS:
+        raise InputError(
+            "the recipe's landmark", got=repr(recipe.landmark), expected=f"one of {', '.join(sorted(head.LANDMARKS))}"
+        )
+    if recipe.head in BUNDLED:
+        if recipe.head_sha256:
+            raise InputError("the recipe's head_sha256", got=f"one for {recipe.head}", expected="none: it is bundled")
+        return
+    if not re.fullmatch("[0-9a-f]{64}", recipe.head_sha256):
+        raise InputError(
+            "the recipe's head",
+            got=f"{recipe.head!r} with head_sha256 = {recipe.head_sha256!r}",
+            expected=f"a bundled head ({', '.join(BUNDLED)}), or the sha256 (64 hexadecimal digits) of its label file",
+        )
+    if recipe.target_mm is None:
+        raise InputError(
+            f"the recipe's target: head {recipe.head!r} is not registered to MNI152",
+            got=f"landmark = {recipe.landmark!r}",
+            expected="target_mm = [x, y, z]",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +196,14 @@ class Draw:
 
 
 def draw(recipe: Recipe) -> Draw:
-    """Draw pose, direction and neuron of every threshold; the first n of a longer draw are those of a shorter one."""
+    """Pose, direction and neuron of every threshold, by the recipe's design.
+
+    The first n of a longer random draw are those of a shorter one.
+    """
+    if recipe.design == "every":
+        order = np.random.default_rng([recipe.seed, 3]).permutation(recipe.every)
+        pose, sign, neuron = np.unravel_index(order, (recipe.poses, 2, recipe.sites * recipe.rotations))
+        return Draw(pose=pose, sign=2 * sign - 1, neuron=neuron)
     rng = np.random.default_rng([recipe.seed, 2])
     columns = rng.random((recipe.thresholds, 3))
     return Draw(
@@ -144,12 +213,17 @@ def draw(recipe: Recipe) -> Draw:
     )
 
 
+def target(recipe: Recipe, model: head.HeadModel) -> Float[np.ndarray, 3]:
+    """Where the recipe's coil points and its neurons lie round, mm of the head."""
+    return head.target(model, recipe.landmark if recipe.target_mm is None else recipe.target_mm)
+
+
 def poses(recipe: Recipe, model: head.HeadModel) -> list[CoilPose]:
     """The recipe's coil poses on its head."""
     coil = coils.load(recipe.coil)
-    target = head.landmark(model, recipe.landmark)
+    aimed = target(recipe, model)
     rng = np.random.default_rng([recipe.seed, 1])
-    first = coils.pose_on_scalp(model, target, handle_deg=45.0, gap_mm=recipe.gap_mm, coil=coil)
+    first = coils.pose_on_scalp(model, aimed, handle_deg=45.0, gap_mm=recipe.gap_mm, coil=coil)
     out = [first] if recipe.fixed_poses else []
     while len(out) < recipe.poses:
         radius, direction = recipe.spread_mm * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
@@ -158,136 +232,9 @@ def poses(recipe: Recipe, model: head.HeadModel) -> list[CoilPose]:
             radius, angle = 0.0, 90.0
         aside = radius * np.array([np.cos(direction), np.sin(direction), 0.0])
         aim = np.asarray(first.centre, np.float64) + np.asarray(first.rotation, np.float64) @ aside
-        where = aim if radius else target
+        where = aim if radius else aimed
         out.append(coils.pose_on_scalp(model, where, handle_deg=angle, gap_mm=recipe.gap_mm, coil=coil))
     return out
-
-
-class Source:
-    """The fields of a recipe, solved once and cropped to the neurons' surroundings."""
-
-    def __init__(self, recipe: Recipe, say: Callable[[str], None] = lambda text: None) -> None:
-        self.recipe = recipe
-        self.draw = draw(recipe)
-        model = head.load(recipe.head)
-        target = head.landmark(model, recipe.landmark)
-        roi = Roi.ball(target, recipe.radius_mm)
-        self.population: Population = place(
-            model, recipe.layer, n=recipe.sites, roi=roi, rotations=recipe.rotations, seed=recipe.seed
-        )
-        coil = coils.load(recipe.coil)
-        self.fields: list[EField] = []
-        for k, pose in enumerate(poses(recipe, model)):
-            field = efield.solve(model, coil, pose)
-            self.fields.append(_crop(field, np.asarray(target), recipe.radius_mm + MARGIN_MM))
-            say(f"field {k + 1} of {recipe.poses}: residual {float(field.residual):.1e}")
-
-    @property
-    def site(self) -> Int[np.ndarray, " k"]:
-        """The site of every threshold: what a fair split into training and test keeps together."""
-        return np.asarray(self.population.site)[self.draw.neuron]
-
-    def compartments(
-        self, indices: Sequence[int] | np.ndarray, xyz_um: Float[np.ndarray, "c 3"]
-    ) -> Float[np.ndarray, "i c 3"]:
-        """Field at every compartment of the neurons ``indices``, V/m per A/us, cell frame: what a simulation needs."""
-        return self._gather(indices, lambda field, some: compartment_fields(field, some, xyz_um), (len(xyz_um), 3))
-
-    def patches(
-        self, indices: Sequence[int] | np.ndarray, side_mm: float, z_shift_mm: float = 0.0, n: int = 9
-    ) -> Float[np.ndarray, "i n n n 3"]:
-        """Samples round the neurons ``indices``, V/m per A/us, cell frame: a surrogate's input. NaN off the tissue."""
-
-        def sample(field: EField, some: Population) -> np.ndarray:
-            rows = [_patches(field, some[i : i + 256], side_mm, z_shift_mm, n) for i in range(0, len(some), 256)]
-            return np.concatenate([np.asarray(row) for row in rows])
-
-        return self._gather(indices, sample, (n, n, n, 3)).astype(np.float32)
-
-    def _gather(self, indices, sample: Callable[[EField, Population], np.ndarray], shape: tuple) -> np.ndarray:
-        indices = np.asarray(indices)
-        out = np.empty((len(indices), *shape))
-        for k in np.unique(self.draw.pose[indices]):
-            rows = np.flatnonzero(self.draw.pose[indices] == k)
-            values = sample(self.fields[k], self.population[self.draw.neuron[indices[rows]]])
-            sign = self.draw.sign[indices[rows]]
-            out[rows] = values * sign.reshape(-1, *[1] * len(shape))
-        return out
-
-
-_patches: Callable[..., Array] = jax.jit(patches, static_argnames=("side_mm", "z_shift_mm", "n"))
-
-
-def _crop(field: EField, centre_mm: np.ndarray, radius_mm: float) -> EField:
-    """The part of a field within a cube of half side ``radius_mm``."""
-    affine = np.asarray(field.affine, np.float64)
-    shape = np.array(field.mask.shape)
-    middle = np.linalg.solve(affine[:3, :3], centre_mm - affine[:3, 3])
-    reach = radius_mm / np.linalg.norm(affine[:3, :3], axis=0)
-    low = np.clip(np.floor(middle - reach), 0, shape - 2).astype(int)
-    high = np.clip(np.ceil(middle + reach) + 1, low + 2, shape).astype(int)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    moved = affine.copy()
-    moved[:3, 3] += affine[:3, :3] @ low
-    return dataclasses.replace(
-        field,
-        values=jnp.asarray(np.asarray(field.values)[box]),
-        mask=jnp.asarray(np.asarray(field.mask)[box]),
-        affine=jnp.asarray(moved, jnp.float32),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """What a surrogate is trained on and judged by, e of each.
-
-    Attributes:
-        rows: of the dataset. patches: (e, n, n, n, 3) samples, V/m per A/us, cell frame.
-        v_per_m: threshold, V/m at the centre of the patch. site: index of the site, which a split keeps whole.
-    """
-
-    rows: Int[np.ndarray, " e"]
-    patches: Float[np.ndarray, "e n n n 3"]
-    v_per_m: Float[np.ndarray, " e"]
-    site: Int[np.ndarray, " e"]
-
-
-def examples(source: Source, results: dict[str, np.ndarray], side_mm: float, z_shift_mm: float, n: int = 9) -> Examples:
-    """Patches and thresholds of a dataset's rows that have a threshold and whose grid stays within the tissue.
-
-    ``results`` is ``Dataset.results()``. Raises InputError if the fields have changed since they were simulated.
-    """
-    rows = np.flatnonzero(results["status"] == 0)
-    if not len(rows):
-        raise InputError("the dataset has no thresholds", got="no row with one", expected="some: simulate it first")
-    patches = source.patches(rows, side_mm, z_shift_mm, n)
-    whole = np.isfinite(patches).all(axis=(1, 2, 3, 4))
-    rows, patches = rows[whole], patches[whole]
-    check_fields(patches, results["v_per_m"][rows] / results["factor"][rows], z_shift_mm)
-    centre = np.linalg.norm(patches[:, n // 2, n // 2, n // 2], axis=-1)
-    return Examples(rows, patches, results["factor"][rows] * centre, source.site[rows])
-
-
-def check_fields(patches: Float[np.ndarray, "i n n n 3"], at_soma: Float[np.ndarray, " i"], z_shift_mm: float) -> None:
-    """Raise InputError unless recomputed patches have the field at the soma that the thresholds were simulated with.
-
-    Args:
-        patches: unshifted or shifted samples, V/m per A/us.
-        at_soma: |E| at the soma that the dataset implies: its V/m over its A/us.
-        z_shift_mm: where the grid is shifted, its centre is not the soma and nothing is compared.
-    """
-    if z_shift_mm:
-        return
-    middle = patches.shape[1] // 2
-    now = np.linalg.norm(patches[:, middle, middle, middle], axis=-1)
-    off = np.abs(now / at_soma - 1)
-    if np.quantile(off, 0.99) > FIELD_DRIFT:
-        raise InputError(
-            "the fields have changed since the dataset was simulated",
-            got=f"|E| at the soma differs by up to {100 * off.max():.1f} %, median {100 * np.median(off):.2f} %",
-            expected=f"the same within {100 * FIELD_DRIFT:g} %",
-            mend="simulate the dataset again with this version of head, coil and field solver",
-        )
 
 
 def check_same(recipe: Recipe, stored: dict) -> None:
