@@ -51,7 +51,7 @@ def test_same_key_same_bits_other_key_other_bits():
 
 
 def test_best_so_far_survives_a_rate_that_diverges():
-    wild = nn.TrainSpec(epochs=400, batch=32, learning_rate=1e36, cosine=False, clip=None)
+    wild = nn.TrainSpec(epochs=400, batch=32, learning_rate=1e36, schedule="constant", clip=None)
     result = nn.fit(loss, START, TRAIN, VALIDATION, wild, KEY)
     assert result.status == "diverged"
     assert np.isfinite(result.variables["w"]).all()
@@ -59,7 +59,7 @@ def test_best_so_far_survives_a_rate_that_diverges():
 
 def test_stops_early_and_reduces_on_plateau():
     noise = (X, rng.normal(size=400).astype(np.float32))
-    spec = nn.TrainSpec(epochs=300, batch=32, learning_rate=0.05, cosine=False, patience=20, plateau_patience=5)
+    spec = nn.TrainSpec(epochs=300, batch=32, learning_rate=0.05, schedule="constant", patience=20, plateau_patience=5)
     result = nn.fit(loss, START, jax.tree.map(lambda a: a[:320], noise), VALIDATION, spec, KEY)
     assert result.status == "stopped_early"
     assert len(result.history["train"]) == result.best_epoch + 1 + spec.patience
@@ -83,27 +83,114 @@ def test_weight_decay_shrinks_matrices_only():
     assert float(jnp.abs(longer.variables["matrix"]).max()) < 1.0
 
 
-def test_an_interrupted_run_continues_to_the_same_bits(tmp_path):
-    class Interrupt(Exception): ...
-
-    def stop(text):
-        if text.startswith("epoch 47/"):
-            raise Interrupt
-
-    whole = nn.fit(loss, START, TRAIN, VALIDATION, SPEC, KEY)
-    with pytest.raises(Interrupt):
-        nn.fit(loss, START, TRAIN, VALIDATION, SPEC, KEY, folder=tmp_path / "run", progress=stop)
-    seen = []
-    rest = nn.fit(loss, START, TRAIN, VALIDATION, SPEC, KEY, folder=tmp_path / "run", progress=seen.append)
-    assert seen[0].startswith("epoch 41/60")
-    assert rest.variables["w"].tobytes() == whole.variables["w"].tobytes()
-    assert rest.history == whole.history
-
-
 def test_small_sets_and_odd_batches():
     few = jax.tree.map(lambda a: a[:7], TRAIN)
     result = nn.fit(loss, START, few, few, dataclasses.replace(SPEC, epochs=200, learning_rate=0.2), KEY)
     np.testing.assert_allclose(result.variables["w"], TRUE, atol=1e-2)
+
+
+def test_a_loss_of_a_batch_is_the_mapped_loss_of_examples():
+    spec = dataclasses.replace(SPEC, epochs=4)
+    one = nn.fit(loss, START, TRAIN, VALIDATION, spec, KEY)
+    many = nn.fit(lambda v, b, key: (b[0] @ v["w"] - b[1]) ** 2, START, TRAIN, VALIDATION, spec, KEY, batched=True)
+    np.testing.assert_allclose(many.variables["w"], one.variables["w"], rtol=1e-5)
+    np.testing.assert_allclose(many.history["validation"], one.history["validation"], rtol=1e-4)
+
+
+def test_steps_in_calls_of_any_number_are_the_same_steps():
+    spec = dataclasses.replace(SPEC, epochs=4)
+    whole = nn.fit(loss, START, TRAIN, VALIDATION, spec, KEY)
+    for size in (1, 4):
+        parts = nn.fit(loss, START, TRAIN, VALIDATION, spec, KEY, steps_per_call=size)
+        np.testing.assert_allclose(parts.variables["w"], whole.variables["w"], rtol=1e-5)
+        np.testing.assert_allclose(parts.history["train"], whole.history["train"], rtol=1e-5)
+
+
+def test_a_batch_in_parts_is_the_same_batch():
+    spec = dataclasses.replace(SPEC, epochs=4, clip=0.1, weight_decay=0.1)
+    whole = nn.fit(loss, START, TRAIN, VALIDATION, spec, KEY)
+    parts = nn.fit(loss, START, TRAIN, VALIDATION, dataclasses.replace(spec, accumulate=4), KEY)
+    np.testing.assert_allclose(parts.variables["w"], whole.variables["w"], rtol=1e-5)
+    np.testing.assert_allclose(parts.history["validation"], whole.history["validation"], rtol=1e-4)
+
+
+def test_running_averages_and_noise_of_a_batch():
+    """Batch normalisation's state: set by the loss, not by its gradient; validation changes nothing."""
+    seen = []
+
+    def normalised(v, batch, key):
+        seen.append(key is None)
+        if key is None:
+            return (batch[0][:, 0] - v["mean"]) ** 2
+        noise = jax.random.normal(key, batch[1].shape)
+        mean = 0.9 * v["mean"] + 0.1 * batch[0][:, 0].mean()
+        return (v["w"] - 1) ** 2 + 0 * v["mean"] + 0 * noise, {"mean": mean}
+
+    shifted = (X + 5, Y)
+    start = {"w": jnp.zeros(()), "mean": jnp.zeros(())}
+    spec = nn.TrainSpec(epochs=20, batch=40, schedule="constant", learning_rate=0.1)
+    result = nn.fit(normalised, start, shifted, shifted, spec, KEY, batched=True, trainable={"w": True, "mean": False})
+    assert float(result.variables["mean"]) == pytest.approx(5 + X[:, 0].mean(), abs=0.05)
+    assert float(result.variables["w"]) == pytest.approx(1.0, abs=0.05)
+    assert result.history["validation"][-1] == pytest.approx(X[:, 0].var(), rel=1e-2)
+    assert set(seen) == {True, False}
+
+
+def test_noise_is_drawn_anew_for_every_batch_and_settled_by_the_key():
+    def noisy(v, batch, key):
+        return jnp.zeros(len(batch[1])) if key is None else (v["w"][0] - jax.random.normal(key, batch[1].shape)) ** 2
+
+    spec = dataclasses.replace(SPEC, epochs=2)
+    a, b = (nn.fit(noisy, START, TRAIN, VALIDATION, spec, KEY, batched=True) for _ in range(2))
+    assert a.history == b.history
+    assert a.history["train"][0] != a.history["train"][1]
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "momentum", "adadelta"])
+def test_frozen_parts_stay_to_the_bit(optimiser):
+    start = {"free": {"w": jnp.zeros(3)}, "frozen": {"a": jnp.full((2, 2), 0.3), "b": jnp.ones(())}}
+    spec = dataclasses.replace(SPEC, epochs=2, weight_decay=0.1, optimiser=optimiser)
+
+    def with_frozen(v, e):
+        return (e[0] @ v["free"]["w"] * v["frozen"]["b"] + v["frozen"]["a"].sum() - e[1]) ** 2
+
+    result = nn.fit(with_frozen, start, TRAIN, VALIDATION, spec, KEY, trainable={"free": True, "frozen": False})
+    for a, b in zip(jax.tree.leaves(result.variables["frozen"]), jax.tree.leaves(start["frozen"]), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    assert float(jnp.abs(result.variables["free"]["w"]).min()) > 0
+    with pytest.raises(InputError, match="which variables"):
+        nn.fit(with_frozen, start, TRAIN, VALIDATION, spec, KEY, trainable={"free": True})
+
+
+def test_sgd_with_inverse_decay_by_hand():
+    """One batch an epoch and the loss w^2 / 2: w shrinks by 1 - rate / (1 + 0.1 e) in epoch e."""
+    spec = nn.TrainSpec(epochs=5, batch=320, learning_rate=0.5, schedule="inverse", optimiser="sgd", clip=None)
+    result = nn.fit(lambda v, e: v["w"] ** 2 / 2 + 0 * e[1], {"w": jnp.ones(())}, TRAIN, VALIDATION, spec, KEY)
+    shrunk = np.cumprod([1 - 0.5 / (1 + 0.1 * e) for e in range(5)])
+    np.testing.assert_allclose(result.history["validation"], shrunk**2 / 2, rtol=1e-5)
+
+
+def test_adadelta_is_kerass():
+    """First steps by hand: rho 0.95, eps 1e-7 (Zeiler 2012, algorithm 1), rate 1, loss (w - 1)^2 / 2."""
+    spec = nn.TrainSpec(epochs=3, batch=320, learning_rate=1.0, schedule="constant", optimiser="adadelta", clip=None)
+    start = {"w": jnp.zeros(())}
+    result = nn.fit(lambda v, e: (v["w"] - 1) ** 2 / 2 + 0 * e[1], start, TRAIN, VALIDATION, spec, KEY)
+    w = squares = steps = 0.0
+    for _ in range(3):
+        g = w - 1
+        squares = 0.95 * squares + 0.05 * g**2
+        step = np.sqrt(steps + 1e-7) / np.sqrt(squares + 1e-7) * g
+        steps = 0.95 * steps + 0.05 * step**2
+        w -= step
+    assert float(result.variables["w"]) == pytest.approx(w, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"schedule": "step"}, {"optimiser": "lbfgs"}, {"epochs": 0}, {"batch": 10, "accumulate": 4}]
+)
+def test_settings_that_cannot_be(wrong):
+    with pytest.raises(InputError):
+        nn.fit(loss, START, TRAIN, VALIDATION, dataclasses.replace(SPEC, **wrong), KEY)
 
 
 def test_examples_that_do_not_pair_up_are_refused():

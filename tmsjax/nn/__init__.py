@@ -2,6 +2,8 @@
 
 from tmsjax.nn import checkpoint, metrics
 from tmsjax.nn.functional import Functional, functional, in_chunks
-from tmsjax.nn.trainer import Fit, TrainSpec, fit
+from tmsjax.nn.optimise import TrainSpec
+from tmsjax.nn.runs import read_metrics
+from tmsjax.nn.trainer import Fit, fit
 
-__all__ = ["Fit", "Functional", "TrainSpec", "checkpoint", "fit", "functional", "in_chunks", "metrics"]
+__all__ = ["Fit", "Functional", "TrainSpec", "checkpoint", "fit", "functional", "in_chunks", "metrics", "read_metrics"]

@@ -1,13 +1,9 @@
-"""One trainer for every network of the library: AdamW on minibatches, deterministic by seed, interruptible.
-
-``loss(variables, example) -> scalar`` is written for one example; the trainer maps it over the batch.
-"""
+"""One trainer for every network of the library: minibatches, deterministic by seed, resumed to the bit after a kill."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,40 +12,15 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import orbax.checkpoint as ocp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tmsjax.core.errors import InputError
 from tmsjax.nn.functional import Variables
+from tmsjax.nn.optimise import TrainSpec, transformation
+from tmsjax.nn.runs import Run, identity
 
 Examples = Any
 """A pytree of arrays with the examples along the first axis of every leaf."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainSpec:
-    """How to train: hashable, and part of a model's card.
-
-    The learning rate of epoch e is ``learning_rate * warmup * cosine(e)``, times ``plateau_factor`` for every
-    ``plateau_patience`` epochs without a new best validation loss (the paper's ReduceLROnPlateau).
-    """
-
-    epochs: int = 200
-    batch: int = 128
-    learning_rate: float = 3e-3
-    warmup_epochs: int = 0
-    cosine: bool = True
-    weight_decay: float = 0.0
-    clip: float | None = 1.0
-    patience: int | None = None
-    plateau_patience: int | None = None
-    plateau_factor: float = 0.2
-
-    def rate(self, epoch: int) -> float:
-        """Learning rate of an epoch before any plateau reduction."""
-        warm = min(1.0, (epoch + 1) / (self.warmup_epochs + 1))
-        decay = 0.5 * (1 + np.cos(np.pi * epoch / self.epochs)) if self.cosine else 1.0
-        return float(self.learning_rate * warm * decay)
 
 
 class Fit(NamedTuple):
@@ -63,61 +34,89 @@ class Fit(NamedTuple):
 
 
 def fit(
-    loss: Callable[[Variables, Examples], jax.Array],
+    loss: Callable[..., Any],
     variables: Variables,
     train: Examples,
     validation: Examples,
     spec: TrainSpec,
     key: jax.Array,
     *,
+    batched: bool = False,
+    trainable: Any = True,
+    devices: Sequence[Any] | None = None,
+    steps_per_call: int | None = None,
     folder: str | Path | None = None,
-    save_every: int = 20,
+    save_seconds: float = 10.0,
     progress: Callable[[str], None] | None = None,
 ) -> Fit:
     """Minimise the mean of ``loss`` over ``train``, keeping the variables that are best on ``validation``.
 
     Every epoch visits the examples in a new order drawn from ``fold_in(key, epoch)``; the last, incomplete batch of
-    that order is left out. The same key and data give the same bits on the same machine. With ``folder``, the whole
-    state is kept there by Orbax's CheckpointManager, and a later call with the same arguments continues from it to
-    the result that an unbroken run would have given.
+    that order is left out. The same arguments give the same bits on the same machine.
+
+    Parameters
+    ----------
+    loss
+        ``loss(variables, example) -> scalar``, written for one example and mapped over the batch. With ``batched``,
+        ``loss(variables, batch, key) -> (b,)`` of a whole batch, where ``key`` is for dropout and the like and None
+        in validation; it may return ``((b,), replaced)``, a dict of variables that this batch sets, such as running
+        averages of batch normalisation.
+    variables
+        Where to start: a nested dict of arrays.
+    trainable
+        Which variables to train: True, or a pytree of booleans (whole branches may be one boolean).
+    devices
+        A batch is shared among these, along the axis "data" of a mesh; default: all of this process, or as many of
+        them as divide it.
+    steps_per_call
+        Steps in one compiled call, an epoch by default. On CPUs XLA's own convolutions have gradients up to 28 times
+        slower inside loops: 1 for networks that train with them there.
+    folder
+        Keeps the state of the run (every ``save_seconds`` and at the end), what it is and the metrics of every epoch;
+        a later call with the same arguments goes on to the result that an unbroken run would have given.
+    progress
+        Told of every epoch, in words.
 
     Raises
     ------
     InputError
-        Leaves that disagree in length, or no examples.
+        Leaves that disagree in length, no examples, a spec that cannot be, a ``folder`` that holds another run.
     """
     n, m = _count(train, "training"), _count(validation, "validation")
-    batch = min(spec.batch, n)
+    batch = min(spec.check().batch, n - n % spec.accumulate)
+    if not batch:
+        raise InputError("too few examples", got=n, expected=f"{spec.accumulate}, one for each part of a batch")
     started = time.perf_counter()
-    optimiser = _optimiser(spec)
-    train, validation = jax.tree.map(jnp.asarray, (train, validation))
-    run_epoch = jax.jit(partial(_epoch, loss, optimiser, batch))
-    validate = jax.jit(partial(_mean_loss, loss, max(1, min(m, 1024))))
+    about = None if folder is None else identity(spec, key, variables, train, validation)
+    optimiser = transformation(spec)
+    trainable = _broadcast(trainable, variables)
+    share = _Share(devices, batch // spec.accumulate)
+    values = loss if batched else lambda variables, batch, key: jax.vmap(partial(loss, variables))(batch)
+    run_steps = jax.jit(partial(_steps, values, optimiser, trainable, share), out_shardings=share.whole)
+    validate = jax.jit(partial(_mean_loss, values, min(batch, m), share))
 
-    state = _State.start(variables, optimiser.init(variables))
-    manager = _manager(folder)
-    with manager if manager is not None else nullcontext():
-        if manager is not None and (step := manager.latest_step()) is not None:
-            state = _restore(manager, step, state)
-        status = "finished"
-        while state.epoch < spec.epochs:
-            epoch = state.epoch
-            rate = jnp.float32(spec.rate(epoch) * state.scale)
-            new, optimiser_state, value = run_epoch(
-                state.variables, state.optimiser, train, jax.random.fold_in(key, epoch), rate
-            )
-            state = state.after(new, optimiser_state, float(value), float(validate(new, validation)), float(rate), spec)
+    train, validation = share.everywhere((train, validation))
+    state = _State.start(*share.everywhere((variables, optimiser.init(variables))))
+    with nullcontext() if about is None else Run(folder or "", about) as run:
+        if run is not None and (saved := run.latest(state.arrays(spec))) is not None:
+            state = _State.restored(saved, share)
+        saved_at = time.perf_counter()
+        while (status := state.status(spec)) is None:
+            rate = spec.rate(state.epoch) * state.scale
+            new, optimiser_state, total, count = state.variables, state.optimiser, 0.0, 0
+            for rows, keys in _calls(key, state.epoch, n, batch, spec.accumulate, steps_per_call):
+                new, optimiser_state, value = run_steps(new, optimiser_state, train, rows, keys, jnp.float32(rate))
+                total, count = total + float(value) * len(rows), count + len(rows)
+            state = state.after(new, optimiser_state, total / count, float(validate(new, validation)), rate, spec)
             if progress is not None:
-                progress(f"epoch {epoch + 1}/{spec.epochs}: loss {state.history['validation'][-1]:.4g}")
-            if not np.isfinite(state.history["train"][-1]):
-                status = "diverged"
-                break
-            if manager is not None and (state.epoch % save_every == 0 or state.epoch == spec.epochs):
-                _save(manager, state)
-            if spec.patience is not None and epoch - state.best_epoch >= spec.patience:
-                status = "stopped_early"
-                break
-    return Fit(state.best, state.history, state.best_epoch, status, time.perf_counter() - started)
+                progress(f"epoch {state.epoch}/{spec.epochs}: loss {state.history['validation'][-1]:.4g}")
+            if run is not None:
+                run.record({"epoch": state.epoch, **{name: column[-1] for name, column in state.history.items()}})
+                if state.status(spec) is not None or time.perf_counter() - saved_at >= save_seconds:
+                    run.save(state.epoch, state.arrays(spec))
+                    saved_at = time.perf_counter()
+    best = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), state.best)
+    return Fit(best, state.history, state.best_epoch, status, time.perf_counter() - started)
 
 
 class _State(NamedTuple):
@@ -133,8 +132,9 @@ class _State(NamedTuple):
 
     @staticmethod
     def start(variables: Variables, optimiser_state: Any) -> _State:
-        history: dict[str, list[float]] = {"train": [], "validation": [], "learning_rate": []}
-        return _State(variables, optimiser_state, variables, float("inf"), -1, 0, 1.0, 0, history)
+        return _State(
+            variables, optimiser_state, variables, float("inf"), -1, 0, 1.0, 0, {name: [] for name in COLUMNS}
+        )
 
     def after(
         self, variables: Variables, optimiser: Any, train: float, validation: float, rate: float, spec: TrainSpec
@@ -155,32 +155,116 @@ class _State(NamedTuple):
             {name: [*values_so_far, values[name]] for name, values_so_far in self.history.items()},
         )
 
+    def status(self, spec: TrainSpec) -> Literal["finished", "stopped_early", "diverged"] | None:
+        """How training has ended, None while it has not."""
+        if self.epoch and not np.isfinite(self.history["train"][-1]):
+            return "diverged"
+        if spec.patience is not None and self.epoch - 1 - self.best_epoch >= spec.patience:
+            return "stopped_early"
+        return "finished" if self.epoch >= spec.epochs else None
 
-def _optimiser(spec: TrainSpec) -> optax.GradientTransformation:
-    """AdamW without its learning rate, which the epoch multiplies in; matrices decay, scalars and vectors do not."""
-    matrices = partial(jax.tree.map, lambda leaf: jnp.ndim(leaf) > 1)
-    steps = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
-    return optax.chain(*steps, optax.scale_by_adam(), optax.add_decayed_weights(spec.weight_decay, mask=matrices))
+    def arrays(self, spec: TrainSpec) -> dict[str, Any]:
+        """The state as numpy arrays of shapes that do not depend on the epoch."""
+        history = {name: np.zeros(spec.epochs) for name in self.history}
+        for name, values in self.history.items():
+            history[name][: self.epoch] = values
+        # Float64 on disk, where JAX would make float32 of them.
+        numbers = {name: np.float64(getattr(self, name)) for name in NUMBERS}
+        arrays = jax.tree.map(np.asarray, (self.variables, self.optimiser, self.best))
+        return {**dict(zip(TREES, arrays, strict=True)), "numbers": numbers, "history": history}
+
+    @staticmethod
+    def restored(saved: dict[str, Any], share: _Share) -> _State:
+        variables, optimiser, best = (share.everywhere(saved[name]) for name in TREES)
+        loss, best_epoch, waited, scale, epoch = (float(saved["numbers"][name]) for name in NUMBERS)
+        history = {name: saved["history"][name][: int(epoch)].tolist() for name in COLUMNS}
+        return _State(variables, optimiser, best, loss, int(best_epoch), int(waited), scale, int(epoch), history)
 
 
-def _epoch(loss, optimiser, batch, variables, optimiser_state, examples, key, rate):
-    n = jax.tree.leaves(examples)[0].shape[0]
-    order = jax.random.permutation(key, n)[: n - n % batch].reshape(-1, batch)
+COLUMNS = ("train", "validation", "learning_rate")
+TREES = ("variables", "optimiser", "best")
+NUMBERS = ("best_loss", "best_epoch", "waited", "scale", "epoch")
 
-    def step(carry, rows):
+
+class _Share:
+    """The devices that share a batch, along the axis "data"; everything else is on each of them."""
+
+    def __init__(self, devices: Sequence[Any] | None, batch: int) -> None:
+        if devices is not None and batch % len(devices):
+            raise InputError(
+                "a batch is shared equally",
+                got=f"{batch} examples (of one part) on {len(devices)} devices",
+                expected="a multiple of the number of devices",
+            )
+        available = jax.local_devices() if devices is None else list(devices)
+        count = max(k for k in range(1, len(available) + 1) if batch % k == 0)
+        mesh = Mesh(np.array(available[:count]), ("data",))
+        self.count = count
+        self.parts, self.whole = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
+
+    def everywhere(self, tree: Any) -> Any:
+        return jax.device_put(tree, self.whole)
+
+    def among(self, batch: Examples) -> Examples:
+        even = jax.tree.leaves(batch)[0].shape[0] % self.count == 0
+        return jax.lax.with_sharding_constraint(batch, self.parts) if even else batch
+
+
+def _calls(key: jax.Array, epoch: int, n: int, batch: int, parts: int, most: int | None):
+    """(rows (steps, b), keys (steps,)) of every compiled call of an epoch."""
+    key = jax.random.fold_in(key, epoch)
+    rows = jax.random.permutation(key, n)[: n - n % batch].reshape(-1, batch // parts)
+    keys = jax.random.split(jax.random.fold_in(key, 1), len(rows))
+    size = len(rows) if most is None else most
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size], keys[first : first + size]
+
+
+def _steps(loss, optimiser, trainable, share, variables, optimiser_state, examples, rows, keys, rate):
+    def step(carry, drawn):
         variables, optimiser_state = carry
-        some = jax.tree.map(lambda leaf: leaf[rows], examples)
-        value, gradient = jax.value_and_grad(lambda v: jax.vmap(partial(loss, v))(some).mean())(variables)
+        some = share.among(jax.tree.map(lambda leaf: leaf[drawn[0]], examples))
+
+        def mean(v):
+            v = jax.tree.map(lambda leaf, free: leaf if free else jax.lax.stop_gradient(leaf), v, trainable)
+            out = loss(v, some, drawn[1])
+            losses, replaced = out if isinstance(out, tuple) else (out, {})
+            return losses.mean(), replaced
+
+        (value, replaced), gradient = jax.value_and_grad(mean, has_aux=True)(variables)
         updates, optimiser_state = optimiser.update(gradient, optimiser_state, variables)
-        variables = jax.tree.map(lambda v, u: v - rate * u, variables, updates)
-        return (variables, optimiser_state), value
+        moved = jax.tree.map(lambda v, u, free: v - rate * u if free else v, variables, updates, trainable)
+        return ({**moved, **replaced}, optimiser_state), value
 
-    (variables, optimiser_state), values = jax.lax.scan(step, (variables, optimiser_state), order)
-    return variables, optimiser_state, values.mean()
+    carry = variables, optimiser_state
+    if len(rows) == 1:
+        carry, value = step(carry, (rows[0], keys[0]))
+        return *carry, value
+    carry, values = jax.lax.scan(step, carry, (rows, keys))
+    return *carry, values.mean()
 
 
-def _mean_loss(loss, chunk, variables, examples):
-    return jax.lax.map(partial(loss, variables), examples, batch_size=chunk).mean()
+def _mean_loss(loss, chunk, share, variables, examples):
+    def total(batch):
+        out = loss(variables, share.among(batch), None)
+        return (out[0] if isinstance(out, tuple) else out).sum()
+
+    m = jax.tree.leaves(examples)[0].shape[0]
+    whole = m // chunk * chunk
+    chunks = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, chunk, *leaf.shape[1:]), examples)
+    result = jax.lax.map(total, chunks).sum()
+    if whole < m:
+        result += total(jax.tree.map(lambda leaf: leaf[whole:], examples))
+    return result / m
+
+
+def _broadcast(trainable: Any, variables: Variables) -> Any:
+    try:
+        return jax.tree.broadcast(trainable, variables)
+    except ValueError as error:
+        raise InputError(
+            "which variables to train", got=trainable, expected="True, or booleans in the nesting of the variables"
+        ) from error
 
 
 def _count(examples: Examples, what: str) -> int:
@@ -190,25 +274,3 @@ def _count(examples: Examples, what: str) -> int:
             f"the {what} examples do not pair up", got=sorted(lengths), expected="one length > 0 for every leaf"
         )
     return lengths.pop()
-
-
-def _manager(folder: str | Path | None) -> ocp.CheckpointManager | None:
-    if folder is None:
-        return None
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-    return ocp.CheckpointManager(Path(folder).absolute(), options=options)
-
-
-def _save(manager: ocp.CheckpointManager, state: _State) -> None:
-    state = state._replace(history={name: np.array(values) for name, values in state.history.items()})
-    manager.save(state.epoch, args=ocp.args.PyTreeSave(jax.tree.map(np.asarray, state)))
-
-
-def _restore(manager: ocp.CheckpointManager, step: int, like: _State) -> _State:
-    like = like._replace(history={name: np.zeros(step) for name in like.history})
-    how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-    saved: Any = manager.restore(step, args=ocp.args.PyTreeRestore(item=like, restore_args=how))
-    history = {name: values.tolist() for name, values in saved.history.items()}
-    variables, optimiser, best = jax.tree.map(jnp.asarray, (saved.variables, saved.optimiser, saved.best))
-    numbers = float(saved.best_loss), int(saved.best_epoch), int(saved.waited), float(saved.scale)
-    return _State(variables, optimiser, best, *numbers, step, history)
