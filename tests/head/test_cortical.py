@@ -105,15 +105,25 @@ def test_columns_longer_than_the_thickest_cortex_are_cut_and_much_longer_ones_dr
     np.testing.assert_array_equal(dropped[0], dropped[1])
 
 
-def test_near_the_surfaces_of_freesurfer(s1):
-    """Round the hand knob of S1, whose labels were made from them: the numbers that the docstring states."""
-    knob = heads.landmark(s1, "hand_knob_left") - [0, 0, 8]
+@pytest.fixture(scope="module")
+def knob(s1):
+    return heads.landmark(s1, "hand_knob_left") - [0, 0, 8]
+
+
+@pytest.fixture(scope="module")
+def round_the_knob(s1, knob):
+    """Surfaces from the labels of S1 within 36 mm of the left hand knob."""
     index = np.rint(np.linalg.solve(s1.affine, [*knob, 1])[:3]).astype(int)
     box = tuple(slice(i - 36, i + 36) for i in index)
     affine = s1.affine.copy()
     affine[:3, 3] += index - 36
     part = heads.from_labels(s1.labels[box], affine, mni_to_head=s1.mni_to_head)
-    found, true = heads.surfaces_from_labels(part), s1.surfaces
+    return heads.surfaces_from_labels(part)
+
+
+def test_near_the_surfaces_of_freesurfer(s1, knob, round_the_knob):
+    """S1's labels were made from them: the numbers that the docstring states."""
+    found, true = round_the_knob, s1.surfaces
     white, pial = together(found)
     long = np.linalg.norm(pial - white, axis=1)
     near = np.linalg.norm((white + pial) / 2 - knob, axis=1) < 22
@@ -137,6 +147,23 @@ def test_near_the_surfaces_of_freesurfer(s1):
     off = angles_deg(own, (true_pial - true_white)[chosen])
     assert np.median(off) < 15
     assert np.percentile(off, 95) < 35
+
+
+def test_columns_do_not_cross(knob, round_the_knob):
+    """Where they did, faces of the surfaces between white and pial would be turned over."""
+    surfaces = round_the_knob
+    white, pial = (surfaces[f"lh_{kind}"].vertices.astype(float) for kind in ("white", "pial"))
+    faces = surfaces["lh_white"].faces
+    column = pial - white
+    there = (np.linalg.norm(column, axis=1) > 0.5)[faces].all(axis=1)
+    there &= np.linalg.norm(white[faces].mean(1) - knob, axis=1) < 22
+    for depth in (0.25, 0.5, 0.75):
+        a, b, c = np.moveaxis((pial + depth * (white - pial))[faces[there]], 1, 0)
+        normal = np.cross(b - a, c - a)
+        area = np.linalg.norm(normal, axis=1)
+        turned = (normal * column[faces[there]].mean(1)).sum(1) < 0
+        assert area[turned].sum() < 0.01 * area.sum()
+        assert turned.mean() < 0.005
 
 
 def test_hemispheres_of_a_head_that_is_turned_and_not_registered():
