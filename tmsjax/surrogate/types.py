@@ -164,7 +164,8 @@ def _part(spec: SurrogateSpec, what: str, variables: Any, domain: Domain, patche
     if what == "in_domain":
         return unit.ok & jax.vmap(domain.contains)(unit.patch)
     if what == "distance":
-        return jnp.where(unit.ok, jax.vmap(domain.distance)(unit.patch), jnp.inf)
+        distance = jax.vmap(domain.distance)(unit.patch)  # NaN too where XLA's maximum has lost a NaN of the patch
+        return jnp.where(unit.ok & ~jnp.isnan(distance), distance, jnp.inf)
     threshold = FAMILIES[spec.family][1](spec.model, variables, unit.patch)
     return threshold / unit.magnitude if what == "scale" else threshold
 
