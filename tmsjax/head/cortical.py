@@ -155,20 +155,26 @@ def ventricles(labels: Integer[np.ndarray, "i j k"], voxel_mm3: float) -> Bool[n
 
 def _between_banks(levels: _Levels) -> Bool[np.ndarray, "i j k"]:
     """The nodes of the grey matter on both sides of where the nearest white matter changes banks."""
-    found: Any = ndimage.distance_transform_edt(levels.white < 0, sampling=levels.spacing_mm, return_indices=True)
-    away, nearest = found
-    grey = (levels.brain > 0) & (away >= BANK_MM)
-    out = np.zeros(grey.shape, bool)
-    for axis in range(3):
-        one, two = [slice(None)] * 3, [slice(None)] * 3
-        one[axis], two[axis] = slice(None, -1), slice(1, None)
-        here = np.argwhere(grey[tuple(one)] & grey[tuple(two)])
-        there = here + np.eye(3, dtype=int)[axis]
-        to_one, to_two = ((nearest[:, *nodes.T].T - nodes) * levels.spacing_mm for nodes in (here, there))
-        cosine = (to_one * to_two).sum(1) / (away[tuple(here.T)] * away[tuple(there.T)])
-        facing = cosine < FACING
-        out[tuple(here[facing].T)] = True
-        out[tuple(there[facing].T)] = True
+    outside = levels.white < 0
+    nearest: Any = ndimage.distance_transform_edt(
+        outside, sampling=levels.spacing_mm, return_distances=False, return_indices=True
+    )
+    nodes = np.argwhere(outside & (levels.brain > 0)).astype(np.int32)
+    towards = (nearest[:, *nodes.T].T - nodes) * levels.spacing_mm
+    away = np.linalg.norm(towards, axis=1)
+    far = away >= BANK_MM
+    nodes, towards = nodes[far], towards[far] / away[far, None]
+    number = np.full(outside.shape, -1, np.int32)
+    number[tuple(nodes.T)] = np.arange(len(nodes))
+    between = np.zeros(len(nodes), bool)
+    for step in np.eye(3, dtype=np.int32):
+        beside = number[tuple((nodes + step).T)]
+        one = np.flatnonzero(beside >= 0)
+        two = beside[one]
+        facing = (towards[one] * towards[two]).sum(1) < FACING
+        between[one[facing]] = between[two[facing]] = True
+    out = np.zeros(outside.shape, bool)
+    out[tuple(nodes[between].T)] = True
     return out
 
 
