@@ -12,6 +12,40 @@ README = Path(__file__).parents[1] / "README.md"
 BETWEEN = re.compile(r"(<!-- measured -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
+FIELD_ROWS = (
+    (
+        "sphere, 2 mm",
+        "field in the brain of a sphere, 2 mm binary labels, against theory",
+        lambda v: f"{100 * v:.2f} %",
+    ),
+    ("sphere, 1 mm", "the same, 1 mm", lambda v: f"{100 * v:.2f} %"),
+    (
+        "folded head, 1 mm from labels: E in grey matter 0.5-2.5 mm deep, any points",
+        "field in the grey matter of a folded synthetic head, 1 mm, against 0.5 mm",
+        lambda v: f"{100 * v:.1f} %",
+    ),
+    ("pyamg", "time of a further field of head S1, 1 mm: pyamg over ours", lambda v: f"{v:.0f} x"),
+    ("scipy", "the same: SciPy's CG + Jacobi over ours", lambda v: f"{v:.0f} x"),
+    (
+        "pose model, 5000 points of a 25 mm region, 1 mm: one more",
+        "the same: a direct solve over the pose model",
+        lambda v: f"{v:,.0f} x",
+    ),
+    (
+        "pose model, 5000 points of a 25 mm region, 1 mm: worst",
+        "the pose model's worst error at poses held out",
+        lambda v: f"{100 * v:.3f} %",
+    ),
+)
+"""Start of a target's name in efield.json, what it is to a newcomer, and how it is written."""
+
+GROUND_TRUTH_ROWS = (
+    ("(a) NEURON, extracellular", "NEURON as in the published pipeline"),
+    ("(b) oracle", "our NEURON oracle"),
+    ("(c) cable, full", "our cable engine, all channels"),
+)
+
+
 def rows() -> list[tuple[str, str, str]]:
     """(what, value, command and date) of the numbers that a newcomer wants to know."""
     out = []
@@ -43,15 +77,25 @@ def rows() -> list[tuple[str, str, str]]:
             add("other_head", f"`{cell}`: the same in a head not trained on, {ours['n']} neurons", value)
     if "efield" in found:
         targets = {t["name"]: t["value"] for t in found["efield"]["targets"]}
-        for name, value in targets.items():
-            if name.startswith("sphere"):
-                add(
-                    "efield",
-                    "field in the brain of a sphere, 2 mm binary labels, against theory",
-                    f"{100 * value:.2f} %",
-                )
-            if name.startswith("scipy"):
-                add("efield", "time of SciPy's CG + Jacobi over ours, 2 mm", f"{value:.0f} x")
+        for start, what, form in FIELD_ROWS:
+            values = [value for name, value in targets.items() if name.startswith(start)]
+            if values:
+                add("efield", what, form(values[0]))
+    if "groundtruth" in found:
+        cells = found["groundtruth"]["results"].values()
+        for key, what in GROUND_TRUTH_ROWS:
+            slowest, fastest = (pick(r["per_second"][key] for r in cells) for pick in (min, max))
+            add("groundtruth", f"thresholds a second of one core, 2 %: {what}", f"{slowest:.2g} to {fastest:.2g}")
+        worst = max(r["max_percent"] for r in cells)
+        add("groundtruth", "cable engine against NEURON in random fields, worst threshold", f"{worst:.2f} %")
+    if "published_thresholds" in found:
+        targets = {t["name"]: t["value"] for t in found["published_thresholds"]["targets"]}
+        worst = targets["cable: largest difference from published, %"]
+        add(
+            "published_thresholds",
+            "cable engine against 398 published thresholds of each of 12 cells",
+            f"{worst:.2f} %",
+        )
     if "inference" in found:
         rates = found["inference"]["results"]["one core"]["rows"]
         best = max(row["polynomial"] for row in rows_of_bundled(rates))
