@@ -109,8 +109,15 @@ def test_a_single_point():
 
 
 def test_wrong_shape_and_choice():
-    with pytest.raises(InputError, match="shape"):
-        make().at(np.zeros((3, 2)))
+    for bad, message in (
+        (np.zeros((3, 2)), "shape"),
+        (np.zeros((1, 3), complex), "no real"),
+        (np.ones((1, 3), bool), "no real"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make().at(bad)
+        with pytest.raises(InputError, match=message):
+            make().inside(bad)
     with pytest.raises(InputError, match="outside"):
         make().at(np.zeros((1, 3)), outside="zero")
 

@@ -1,5 +1,7 @@
 """The discretised conductor: linear, batched, transposable, and what ``solve`` is made of."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ from tmsjax import efield
 from tmsjax.coil import primary_field
 from tmsjax.core.errors import InputError
 from tmsjax.efield.system import discretise, induce
+
+TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
 
 
 def relative(a, b):
@@ -92,6 +96,15 @@ def test_refinement_is_transposed_too(system, primary):
     value, slope = jax.jit(jax.value_and_grad(total))(primary)
     assert slope.dtype == jnp.float32
     assert float(jnp.vdot(slope, primary)) == pytest.approx(float(value), rel=1e-4)
+
+
+def test_primary_fields_of_whole_numbers_and_of_another_shape(system, primary):
+    whole = jnp.round(100 * primary / jnp.abs(primary).max()).astype(int)
+    turned = dataclasses.replace(system, affine=system.affine.at[:3, :3].set(system.affine[:3, :3] @ TURN))
+    exact = induce(turned, whole.astype(jnp.float32))[0]
+    np.testing.assert_array_equal(induce(turned, whole)[0], exact)
+    with pytest.raises(InputError, match="not at the system's nodes"):
+        induce(system, primary[:-1])
 
 
 @pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"tolerance": 1e-7, "precision": "float32"}])

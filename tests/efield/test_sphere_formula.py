@@ -205,8 +205,8 @@ def test_a_point_on_the_sphere_of_the_nearest_dipole():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"positions": [[np.nan, 0, 100.0], [0, 0, 110.0]]}, "dipole positions: not finite"),
-        ({"moments": [[np.inf, 0, 0], [0, 0, 1e-3]]}, "dipole moments: not finite"),
+        ({"positions": [[np.nan, 0, 100.0], [0, 0, 110.0]]}, "dipole positions are not finite"),
+        ({"moments": [[np.inf, 0, 0], [0, 0, 1e-3]]}, "dipole moments are not finite"),
     ],
 )
 def test_bad_coil(change, message):
@@ -228,7 +228,7 @@ def test_bad_pose(rotation, message):
         sphere_efield(from_dipoles(Q, M), CoilPose(jnp.asarray(rotation), jnp.zeros(3)), POINTS, np.zeros(3))
 
 
-@pytest.mark.parametrize(("didt", "message"), [(np.nan, "didt: not finite"), (np.ones(2), "didt is not a scalar")])
+@pytest.mark.parametrize(("didt", "message"), [(np.nan, "didt is not finite"), (np.ones(2), "didt is not a scalar")])
 def test_bad_rate(didt, message):
     with pytest.raises(InputError, match=message):
         sphere_efield(from_dipoles(Q, M), HERE, POINTS, np.zeros(3), didt)

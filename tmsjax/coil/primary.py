@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from tmsjax.coil.types import Coil, CoilPose
 from tmsjax.core.arrays import ArrayLike
+from tmsjax.core.points import vectors
 from tmsjax.core.units import DIPOLE_A
 
 CHUNK = 1024
@@ -35,8 +36,10 @@ def primary_field(
     """Primary electric field -dA/dt of a coil in V/m, world axes (p, 3), at world points (p, 3) mm.
 
     -dA/dt = -(mu0/4pi) dI/dt sum_q m_q x (r - q) / |r - q|^3 with dI/dt in A/us. Linear in ``didt``. Points on a
-    dipole give infinities: a head is always outside the coil (``check_outside``).
+    dipole give infinities: a head is always outside the coil (``check_outside``). InputError for points that are no
+    (p, 3) numbers.
     """
+    points_mm = vectors(points_mm, "points of the primary field")
     local = vector_potential(coil.positions, coil.moments, to_coil_frame(pose, points_mm))
     return (-DIPOLE_A * didt) * (local @ pose.rotation.T)
 

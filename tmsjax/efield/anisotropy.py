@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from tmsjax.core.arrays import numbers
 from tmsjax.core.errors import InputError
+from tmsjax.efield.checks import tissues
 from tmsjax.efield.medium import block_mean, coarser, grow, kind_of_mean, labels_and_affine, mixture, tissue_share
 from tmsjax.head import HeadModel
 
@@ -57,7 +59,9 @@ def anisotropic(
     """
     kind = kind_of_mean(partial_volume)
     own, affine = labels_and_affine(head, coarsen)
-    tensors = np.asarray(tensors)
+    tensors, labels = numbers(tensors, "diffusion tensors", None), tissues(labels)
+    if tensors.dtype.kind not in "iuf":
+        raise InputError("diffusion tensors are not made of real numbers", got=tensors.dtype, expected="floats")
     if tensors.shape != (*own.shape, 6):
         raise InputError(
             "the diffusion tensors are not on the head's voxels", got=tensors.shape, expected=f"{(*own.shape, 6)}",

@@ -11,7 +11,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
+from tmsjax.efield.checks import check_head
 from tmsjax.head import HeadModel
 from tmsjax.head.conductivity import PER_OCTANT
 from tmsjax.head.conductivity import octants as octant_points
@@ -84,9 +86,10 @@ def kind_of_mean(kind: str | bool) -> str:
 
 def labels_and_affine(head: HeadModel, coarsen: int) -> tuple[np.ndarray, np.ndarray]:
     """Of a head, all whose labels have a conductivity; ``coarsen`` is checked too."""
+    check_head(head)
     labels = np.asarray(head.labels)
-    if coarsen < 1 or int(coarsen) != coarsen:
-        raise InputError("coarsen must be a whole number", got=coarsen, expected="1, 2, 3, ...")
+    if not isinstance(coarsen, int | np.integer) or coarsen < 1:
+        raise InputError("coarsen must be a whole number", got=repr(coarsen), expected="1, 2, 3, ...")
     for label in np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1:
         if int(label) not in head.conductivity:
             raise InputError(
@@ -159,19 +162,23 @@ def coarser(mask: np.ndarray, affine: np.ndarray, n: int) -> tuple[np.ndarray, n
     return _blocks(np.pad(mask, [(0, -s % n) for s in mask.shape]), n).mean((1, 3, 5)) >= 0.5, affine
 
 
-def check_conductivity(sigma: Float[Array, "i j k *o"]) -> None:
-    """Raise InputError for another shape, and NaN, negative or all-zero conductivity (unless it is traced).
+def check_conductivity(values: ArrayLike) -> Float[Array, "i j k *o"]:
+    """Conductivities in S/m as an array; InputError for another shape, for NaN, negative or all-zero ones (concrete).
 
     A tensor that is neither zero nor positive definite is negative, or zero, in some direction: refused.
     """
-    if sigma.ndim != 3 and not (sigma.ndim == 4 and sigma.shape[-1] in (6, 8)):
-        raise InputError(
-            "conductivity has the wrong shape",
-            got=sigma.shape,
-            expected="(i, j, k), or (i, j, k, 8) of octants, or (i, j, k, 6) of tensors",
-        )
+    shapes = "(i, j, k), or (i, j, k, 8) of octants, or (i, j, k, 6) of tensors"
+    try:
+        found = jnp.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError("conductivity is no array of numbers", got=repr(values)[:80], expected=shapes) from error
+    if not (jnp.issubdtype(found.dtype, jnp.floating) or jnp.issubdtype(found.dtype, jnp.integer)):
+        raise InputError("conductivity is not made of real numbers", got=found.dtype, expected="S/m, 0 in air")
+    if found.ndim != 3 and not (found.ndim == 4 and found.shape[-1] in (6, 8)):
+        raise InputError("conductivity has the wrong shape", got=found.shape, expected=shapes)
+    sigma = jnp.asarray(found, float)  # float32 unless a test has switched float64 on
     if isinstance(sigma, Tracer):
-        return
+        return sigma
     if not bool(jnp.isfinite(sigma).all()):
         raise InputError("conductivity is not finite", got="NaN or inf", expected="S/m, 0 in air")
     if sigma.ndim == 4 and sigma.shape[-1] == 6:
@@ -187,6 +194,7 @@ def check_conductivity(sigma: Float[Array, "i j k *o"]) -> None:
         raise InputError("conductivity is negative", got=float(sigma.min()), expected="S/m >= 0, 0 in air")
     if not bool((sigma != 0).any()):
         raise InputError("conductivity is zero everywhere", got=0.0, expected="tissue with a positive conductivity")
+    return sigma
 
 
 @jax.jit

@@ -222,10 +222,10 @@ def _pcg(c: spfd.Edges, levels: list[Level], b: Array, goal: Array, max_iteratio
         ap = run(spfd.apply, c, p)
         alpha = rz_new / _positive(dot(p, ap))
         r = run(lambda r, ap, alpha: r - alpha * ap, r, ap, alpha)
-        return x + alpha * p, r, p, rz_new, norm(r), n + 1
+        return x + alpha * p, r, p, rz_new, jnp.sqrt(dot(r, r)), n + 1
 
     zero, none = jnp.zeros_like(b), jnp.zeros((), jnp.int32)
-    start = (zero, b, zero, jnp.zeros((), b.dtype), norm(b), none)
+    start = (zero, b, zero, jnp.zeros((), b.dtype), jnp.sqrt(dot(b, b)), none)
     x, *_, n = jax.lax.while_loop(lambda state: (state[4] > goal) & (state[5] < max_iterations), iterate, start)
     return x, n
 
@@ -242,8 +242,11 @@ def dot(a: Array, b: Array) -> Array:
 
 
 def norm(a: Array) -> Array:
-    """Euclidean norm."""
-    return jnp.sqrt(dot(a, a))
+    """Euclidean norm, also where float32 cannot hold the squares: a power of two is taken out, which is exact."""
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(a)))
+    small = jnp.ldexp(jnp.ones_like(a, shape=()), jnp.clip(-exponent, -126, 126))
+    scaled = a * small
+    return jnp.sqrt(dot(scaled, scaled)) / small
 
 
 def _positive(value: Array) -> Array:

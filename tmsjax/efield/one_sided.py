@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from tmsjax.core.errors import InputError
+from tmsjax.efield.checks import check_head
 from tmsjax.efield.medium import tissue_share
 from tmsjax.efield.types import EField
 from tmsjax.head import TISSUES, HeadModel
@@ -53,7 +54,10 @@ def within_tissue(field: EField, head: HeadModel, tissue: int = GREY) -> EField:
     Raises:
         InputError: a tissue that the head does not have, a field on a grid that is not the head's.
     """
-    if not (np.asarray(head.labels) == tissue).any():
+    check_head(head)
+    if not isinstance(field, EField):
+        raise InputError("this is no field on a grid", got=type(field).__name__, expected="an EField of efield.solve")
+    if not tissue or not np.any(np.asarray(head.labels) == tissue):
         present = {int(v): TISSUES.get(int(v), "your own") for v in np.unique(head.labels) if v}
         raise InputError("the head has no such tissue", got=tissue, expected=f"one of its labels: {present}")
     n = _blocks_of(field, head)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -17,12 +17,13 @@ import numpy as np
 
 from tmsjax.coil import Coil, CoilPose
 from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
 from tmsjax.core.transforms import check_finite
+from tmsjax.efield.checks import tissues
 from tmsjax.efield.medium import conductivity
-from tmsjax.efield.posemodel_certificate import certify, check_held_out
+from tmsjax.efield.posemodel_certificate import certify, checked_held_out
 from tmsjax.efield.posemodel_store import load, save
-from tmsjax.efield.posemodel_train import train
+from tmsjax.efield.posemodel_train import check_request, train
 from tmsjax.efield.posemodel_type import PoseModel
 from tmsjax.head import HeadModel
 from tmsjax.head.model import CSF, GREY, WHITE
@@ -40,8 +41,8 @@ def precompute(
     clearance_mm: float | None = None,
     tolerance: float = 5e-5,
     coarsen: int = 1,
-    partial_volume: bool = True,
-    held_out: Sequence[tuple[Coil, CoilPose]] | int = 12,
+    partial_volume: str | bool = True,
+    held_out: Iterable[tuple[Coil, CoilPose]] | int = 12,
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
     work: str | Path | None = None,
@@ -61,11 +62,11 @@ def precompute(
         work: folder that keeps finished batches, so that the same request goes on after a kill; delete it afterwards.
 
     Raises:
-        InputError: points outside the tissue, a rank or clearance that no model can have, too few held-out poses.
+        InputError: points outside the tissue, a rank or clearance that no model can have, too few held-out poses, a
+            folder ``work`` that cannot be written.
         ConvergenceError: a solve that did not come down to the tolerance.
     """
-    if held_out:
-        check_held_out(held_out)
+    held_out = _wanted(held_out)
     model = train(head, points_mm, rank, clearance_mm, tolerance, coarsen, partial_volume, seed, progress, work)
     return certify(model, head, held_out, seed=seed + 1, progress=progress) if held_out else model
 
@@ -80,8 +81,8 @@ def precompute_region(
     rank: int = 100,
     clearance_mm: float | None = None,
     tolerance: float = 5e-5,
-    partial_volume: bool = True,
-    held_out: Sequence[tuple[Coil, CoilPose]] | int = 12,
+    partial_volume: str | bool = True,
+    held_out: Iterable[tuple[Coil, CoilPose]] | int = 12,
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
     work: str | Path | None = None,
@@ -93,13 +94,12 @@ def precompute_region(
 
     Raises InputError as ``precompute`` does, and for a ball without such tissue.
     """
-    if held_out:
-        check_held_out(held_out)
+    held_out, labels = _wanted(held_out), tissues(labels)
+    check_request(rank, clearance_mm, seed, tolerance)
     centre = check_finite(centre_mm, (3,), "centre of the region")
-    if not (np.isfinite(radius_mm) and radius_mm > 0):
-        raise InputError("radius of the region", got=radius_mm, expected="a positive number of mm")
+    radius_mm = check_number(radius_mm, "radius of the region", above=0.0, unit="mm")
     _, tissue, affine = conductivity(head, partial_volume=partial_volume, coarsen=coarsen)
-    wanted = np.isin(np.asarray(head.labels), list(labels))
+    wanted = np.isin(np.asarray(head.labels), labels)
     wanted = np.pad(wanted, [(0, -n % coarsen) for n in wanted.shape])
     i, j, k = (n // coarsen for n in wanted.shape)
     wanted = wanted.reshape(i, coarsen, j, coarsen, k, coarsen).any((1, 3, 5)) & tissue
@@ -110,7 +110,7 @@ def precompute_region(
     if not near.any():
         raise InputError(
             "the region holds no tissue of these labels",
-            got=f"labels {list(labels)} within {radius_mm:g} mm of {centre.round(1).tolist()}",
+            got=f"labels {labels} within {radius_mm:g} mm of {centre.round(1).tolist()}",
             expected="a ball that meets them",
             mend="move the centre or enlarge the radius; coordinates are RAS+ mm of the head",
         )
@@ -122,7 +122,7 @@ def precompute_region(
     origin = affine.copy()
     origin[:3, 3] = affine[:3, :3] @ low + affine[:3, 3]
     model = train(head, points, rank, clearance_mm, tolerance, coarsen, partial_volume, seed, progress, work)
-    region = {"centre_mm": centre.tolist(), "radius_mm": float(radius_mm), "labels": [int(v) for v in labels]}
+    region = {"centre_mm": centre.tolist(), "radius_mm": float(radius_mm), "labels": labels}
     model = dataclasses.replace(
         model,
         voxels=jnp.asarray(flat, jnp.int32),
@@ -131,3 +131,8 @@ def precompute_region(
         card=json.dumps({**json.loads(model.card), "region": region}, sort_keys=True),
     )
     return certify(model, head, held_out, seed=seed + 1, progress=progress) if held_out else model
+
+
+def _wanted(held_out: Iterable[tuple[Coil, CoilPose]] | int) -> list[tuple[Coil, CoilPose]] | int:
+    """``checked_held_out``, or 0: no certificate."""
+    return 0 if isinstance(held_out, int) and held_out == 0 else checked_held_out(held_out)

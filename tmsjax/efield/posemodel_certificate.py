@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from tmsjax.coil import BUNDLED, Coil, CoilPose, load, pose_on_scalp, reduce
 from tmsjax.core.errors import InputError
+from tmsjax.efield.checks import check_coil
 from tmsjax.efield.posemodel_train import head_hash
 from tmsjax.efield.posemodel_type import PoseModel
 from tmsjax.efield.solve import solve
@@ -30,7 +31,7 @@ GAPS_MM = (2.0, 10.0)
 def certify(
     model: PoseModel,
     head: HeadModel,
-    held_out: Sequence[tuple[Coil, CoilPose]] | int = 12,
+    held_out: Iterable[tuple[Coil, CoilPose]] | int = 12,
     *,
     seed: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
@@ -54,6 +55,8 @@ def certify(
     Raises:
         InputError: fewer than ``MINIMUM`` poses, a pose that the model does not cover, or another head.
     """
+    if not isinstance(model, PoseModel):
+        raise InputError("this is no pose model", got=type(model).__name__, expected="a PoseModel")
     made = json.loads(model.card)
     if head_hash(head, made["coarsen"], made["partial_volume"]) != made["head_hash"]:
         raise InputError(
@@ -61,15 +64,15 @@ def certify(
             got=f"head {head.name!r}",
             expected=f"the labels, affine and conductivities of head {made['head']!r} that it was made from",
         )
-    check_held_out(held_out)
-    pairs = draw(model, head, held_out, seed) if isinstance(held_out, int) else list(held_out)
+    wanted = checked_held_out(held_out)
+    pairs = draw(model, head, wanted, seed) if isinstance(wanted, int) else wanted
     rows = []
-    small = {name: reduce(coil, REDUCED) for name, coil in {coil.name: coil for coil, _ in pairs}.items()}
+    small = {key: reduce(coil, REDUCED) for key, coil in {id(coil): coil for coil, _ in pairs}.items()}
     for n, (coil, pose) in enumerate(pairs):
         options = {name: made[name] for name in ("coarsen", "partial_volume", "tolerance")}
         field = solve(head, coil, pose, **options)
         truth = np.asarray(field.at(model.points_mm), float)
-        whole, fewer = (errors(np.asarray(model(c, pose), float), truth) for c in (coil, small[coil.name]))
+        whole, fewer = (errors(np.asarray(model(c, pose), float), truth) for c in (coil, small[id(coil)]))
         rows.append(
             {
                 "coil": coil.name,
@@ -92,11 +95,22 @@ def certify(
     return dataclasses.replace(model, card=json.dumps({**made, "certificate": certificate}, sort_keys=True))
 
 
-def check_held_out(held_out: Sequence[tuple[Coil, CoilPose]] | int) -> None:
-    """Raise InputError for too few poses: asked before the work that would be lost."""
-    count = held_out if isinstance(held_out, int) else len(held_out)
+def checked_held_out(held_out: Iterable[tuple[Coil, CoilPose]] | int) -> list[tuple[Coil, CoilPose]] | int:
+    """How many poses to draw, or a list of them; InputError for too few, asked before the work that would be lost."""
+    expected = f"a number of poses, or pairs of a coil and a pose; at least {MINIMUM}"
+    if isinstance(held_out, int | np.integer):
+        count, found = int(held_out), int(held_out)
+    else:
+        try:
+            found = [(coil, pose) for coil, pose in held_out]
+        except (TypeError, ValueError) as error:
+            raise InputError("poses of a certificate", got=repr(held_out)[:80], expected=expected) from error
+        for coil, pose in found:
+            check_coil(coil, pose)
+        count = len(found)
     if count < MINIMUM:
-        raise InputError("too few poses for a certificate", got=count, expected=f"at least {MINIMUM}")
+        raise InputError("too few poses for a certificate", got=count, expected=expected)
+    return found
 
 
 def errors(ours: Float[np.ndarray, "p 3"], truth: Float[np.ndarray, "p 3"]) -> dict[str, float]:

@@ -18,25 +18,52 @@ from tmsjax.core.versions import versions
 from tmsjax.efield.posemodel_train import head_hash
 from tmsjax.efield.posemodel_type import PoseModel
 from tmsjax.head import HeadModel, ScalpDistance
+from tmsjax.io.reading import checked_path
 from tmsjax.nn import checkpoint
 
 FORMAT = 2
 ARRAYS, CARD = "arrays", "card.json"
 OPTIONAL = ("voxels", "mask", "affine")
+NEEDED = ("head", "head_hash", "coarsen", "partial_volume", "tolerance", "residual")
+"""Entries of the card that a model cannot do without."""
 
 
 def save(model: PoseModel, folder: str | Path) -> Path:
     """Write a pose model and its certificate to ``folder``, whole or not at all; ``load(folder)`` gives the same bits.
 
-    Raises InputError for a model without a certificate: what is kept must say how good it is.
+    Raises InputError for a model without a certificate (what is kept must say how good it is), for a place where
+    something else is than an older pose model, and for a disk that is full.
     """
     if not model.certificate:
         raise InputError(
             "this pose model has no certificate", got="a model that was never compared with direct solves",
             expected="errors at 10 held-out poses or more", mend="model = tmsjax.efield.posemodel.certify(model, head)",
         )  # fmt: skip
-    folder = Path(folder).absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = checked_path(folder, "a pose model").absolute()
+    _check_free(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _write(model, folder)
+    except OSError as error:
+        raise InputError(
+            "the pose model cannot be written", got=f"{folder}: {error}", expected="a folder on a disk with room for it"
+        ) from error
+    return folder
+
+
+def _check_free(folder: Path) -> None:
+    """A pose model may take the place of an older one, and of nothing else: what was there is deleted."""
+    ours = (folder / CARD).is_file() and (folder / ARRAYS).is_dir()
+    if folder.exists() and not ours and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(
+            "something else is in the place of this pose model",
+            got=folder,
+            expected="a new folder, an empty one, or that of an older pose model",
+            mend="give a name of its own, such as FOLDER/model",
+        )
+
+
+def _write(model: PoseModel, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         new = Path(scratch) / "new"
         checkpoint.save(_arrays(model), new / ARRAYS)
@@ -50,7 +77,6 @@ def save(model: PoseModel, folder: str | Path) -> Path:
         card["card_sha256"] = _own_digest(card)
         (new / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
         checkpoint.replace(new, folder)
-    return folder
 
 
 def load(folder: str | Path, head: HeadModel | None = None) -> PoseModel:
@@ -59,7 +85,7 @@ def load(folder: str | Path, head: HeadModel | None = None) -> PoseModel:
     Raises InputError for a folder that holds no pose model, arrays or a card that were changed, another format, and
     another head.
     """
-    folder = Path(folder)
+    folder = checked_path(folder, "a pose model")
     card = _read_card(folder)
     made = card["model"]
     if head is not None and head_hash(head, made["coarsen"], made["partial_volume"]) != made["head_hash"]:
@@ -94,11 +120,14 @@ def _own_digest(card: dict[str, Any]) -> str:
 def _read_card(folder: Path) -> dict[str, Any]:
     try:
         card = json.loads((folder / CARD).read_text())
-        recorded, version, whole = card["sha256"], card["format"], card["card_sha256"]
+        recorded, version, whole, made = card["sha256"], card["format"], card["card_sha256"], card["model"]
+        missing = [name for name in NEEDED if name not in made]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             "there is no pose model here", got=f"{folder / CARD}: {error!r}", expected="a folder that save wrote"
         ) from error
+    if version == FORMAT and missing:
+        raise InputError("a pose model's card lacks entries", got=f"{folder}: {missing}", expected=list(NEEDED))
     if version != FORMAT:
         raise InputError("a pose model of another format", got=version, expected=FORMAT, mend="precompute it again")
     sums = folder / ARRAYS / checkpoint.SUMS

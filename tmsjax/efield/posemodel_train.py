@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tmsjax import __version__
-from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import ConvergenceError, InputError
+from tmsjax.core.arrays import ArrayLike, numbers
+from tmsjax.core.errors import ConvergenceError, InputError, check_number
+from tmsjax.efield.checks import check_head
 from tmsjax.efield.interpolate import nearest, trilinear
 from tmsjax.efield.medium import conductivity
 from tmsjax.efield.posemodel_fit import harmonic_weights, magnetic_field, noise_fields, source_fields
@@ -23,7 +24,7 @@ from tmsjax.efield.posemodel_points import CHECK, FIT, NOISE, SOURCES, Shells
 from tmsjax.efield.posemodel_type import PoseModel
 from tmsjax.efield.posemodel_work import Work
 from tmsjax.efield.sample import to_voxels
-from tmsjax.efield.system import System, discretise, induce
+from tmsjax.efield.system import System, discretise, induce, refines
 from tmsjax.head import HeadModel, scalp_distance
 
 OVERSAMPLING = 10
@@ -32,7 +33,7 @@ OVERSAMPLING = 10
 CLEARANCE_MM = 3.0
 CLEARANCE_VOXELS = 2.0
 """How near to the scalp dipoles may come unless asked otherwise; never nearer than this many voxels, as partial volumes
-conduct up to two voxels outside the labels."""
+conduct up to a voxel outside the labels."""
 
 REACH_MM = 65.0
 """How far beyond a region the coil's centre may be. A region of 25 mm in head S1 at 1 mm, rank 100, MC-B70: 0.03 %
@@ -42,11 +43,25 @@ SOURCE_DEPTH_MM = 10.0
 """Harmonic sources lie this far inside the scalp: 8 to 12 mm do equally well."""
 
 
-def check_request(rank: int, clearance_mm: float | None, points: np.ndarray, system: System) -> float:
-    """The clearance in mm; InputError for points outside the conductor, a rank or a clearance that no model has."""
-    if points.ndim != 2 or points.shape[1] != 3 or not len(points) or not np.isfinite(points).all():
+def check_request(rank: int, clearance_mm: float | None, seed: int, tolerance: float) -> None:
+    """InputError for numbers that no model has, before any work is done."""
+    for what, value, least in (("rank of the pose model", rank, 1), ("seed of the pose model", seed, 0)):
+        if not isinstance(value, int | np.integer) or value < least:
+            raise InputError(what, got=repr(value)[:80], expected=f"a whole number from {least}")
+    if clearance_mm is not None:
+        check_number(clearance_mm, "clearance of the pose model", above=0.0, high=REACH_MM, unit="mm")
+    refines(tolerance)
+
+
+def check_points(points_mm: ArrayLike, rank: int, system: System) -> np.ndarray:
+    """The points in float64; InputError for points outside the conductor, and fewer than the rank needs."""
+    points = np.asarray(numbers(points_mm, "points of a pose model", None))
+    whole = points.dtype.kind in "iuf" and points.ndim == 2 and points.shape[1:] == (3,) and len(points)
+    if not whole or not np.isfinite(points).all():
         raise InputError(
-            "points of a pose model", got=f"shape {points.shape}", expected="(p, 3) finite RAS+ mm, p at least 1"
+            "points of a pose model",
+            got=f"{points.dtype} {points.shape}",
+            expected="(p, 3) finite RAS+ mm, p at least 1",
         )
     at = nearest(system.mask, to_voxels(system.affine, jnp.asarray(points, float)))
     if not bool(at.all()):
@@ -56,8 +71,13 @@ def check_request(rank: int, clearance_mm: float | None, points: np.ndarray, sys
             got=f"{int((~at).sum())} of {len(points)}, the first at {first} mm",
             expected="points in tissue, in RAS+ mm of the head",
         )
-    if int(rank) != rank or not 1 <= rank <= 3 * len(points):
+    if rank > 3 * len(points):
         raise InputError("rank of the pose model", got=rank, expected=f"1 to {3 * len(points)}, 3 for each point")
+    return points.astype(float)
+
+
+def checked_clearance(clearance_mm: float | None, system: System) -> float:
+    """The clearance in mm, the least there is unless asked otherwise."""
     least = CLEARANCE_VOXELS * max(system.grid.spacing)
     if clearance_mm is None:
         return max(CLEARANCE_MM, least)
@@ -77,17 +97,17 @@ def train(
     clearance_mm: float | None,
     tolerance: float,
     coarsen: int,
-    partial_volume: bool,
+    partial_volume: str | bool,
     seed: int,
     progress: Callable[[str, int, int], None] | None,
     work: str | Path | None,
 ) -> PoseModel:
     """A model of separate points without a certificate; see ``posemodel.precompute``."""
     report = progress or (lambda *_: None)
+    check_request(rank, clearance_mm, seed, tolerance)
     sigma, mask, affine = conductivity(head, partial_volume=partial_volume, coarsen=coarsen, octants=True)
     system = discretise(sigma, mask, affine)
-    points = np.asarray(points_mm, float)
-    clearance_mm = check_request(rank, clearance_mm, points, system)
+    points, clearance_mm = check_points(points_mm, rank, system), checked_clearance(clearance_mm, system)
     at = jnp.asarray(points, float)
 
     shells = Shells(head, points)
@@ -163,8 +183,9 @@ def train(
     )
 
 
-def head_hash(head: HeadModel, coarsen: int = 1, partial_volume: bool = True) -> str:
+def head_hash(head: HeadModel, coarsen: int = 1, partial_volume: str | bool = True) -> str:
     """SHA-256 of all that a head's fields depend on: labels, affine, conductivities and how they are discretised."""
+    check_head(head)
     digest = hashlib.sha256(np.ascontiguousarray(head.labels).tobytes())
     digest.update(np.asarray(head.affine, np.float64).tobytes())
     table = {str(label): float(value) for label, value in sorted(head.conductivity.items())}

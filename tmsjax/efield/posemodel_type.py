@@ -18,19 +18,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from tmsjax.coil import Coil, CoilPose
 from tmsjax.coil.primary import place
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
+from tmsjax.core.points import vectors
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import check_rigid
+from tmsjax.efield.checks import check_coil, check_kinds, concrete, rate
 from tmsjax.efield.interpolate import nearest, trilinear
 from tmsjax.efield.posemodel_potential import potentials
 from tmsjax.efield.sample import to_voxels
-from tmsjax.efield.solve import rate
 from tmsjax.efield.types import EField
 from tmsjax.head import ScalpDistance
 
@@ -83,10 +83,12 @@ class PoseModel:
         """
         if outside not in ("raise", "nan"):
             raise InputError("unknown treatment of poses outside", got=outside, expected='"raise" or "nan"')
-        if not isinstance(pose.rotation, Tracer) and not isinstance(pose.centre, Tracer):
+        check_kinds(coil, pose)
+        if concrete(pose.rotation, pose.centre):
             check_rigid(pose.matrix, "coil pose matrix")
         e, covered = _evaluate(self, coil, pose, rate(didt))
-        if outside == "raise" and not isinstance(covered, Tracer) and not bool(covered):
+        if outside == "raise" and concrete(covered) and not bool(covered):
+            check_coil(coil, pose)
             lowest = float(jnp.min(self.distance.at(place(coil, pose)[0])))
             away = float(jnp.linalg.norm(pose.centre - self.centre_mm))
             raise InputError(
@@ -102,25 +104,30 @@ class PoseModel:
         """Whether the model holds for this coil at this pose.
 
         All its dipoles are ``clearance_mm`` off the scalp, and its centre is within ``reach_mm`` of the region's: from
-        farther away fields are weak, and the modes' errors are no longer small beside them.
+        farther away fields are weak, and the modes' errors are no longer small beside them. Whether the casing is in
+        the head is not asked: ``coil.clearance`` tells.
         """
+        check_kinds(coil, pose)
         return _covers(self, coil, pose)
 
     def field(self, coil: Coil, pose: CoilPose, didt: float | Float[Array, ""] = 1.0, outside: str = "raise") -> EField:
         """The field on the region's own voxel grid, for ``EField.at`` and everything that samples fields.
 
-        It has no field outside the region, and says so. ``residual`` is the largest one of the model's own solves.
+        It has no field outside the region, and says so. ``residual`` is the largest one of the model's own solves, and
+        NaN (not converged) of a pose that the model does not cover, where the field is NaN.
 
         Raises InputError as a call does, and for a model of points that are no voxels of a region.
         """
         _check_grid(self)
-        values = _on_grid(self, self(coil, pose, didt, outside))
+        at_points = self(coil, pose, didt, outside)
+        values = _on_grid(self, at_points)
         solved = json.loads(self.card)
+        known = jnp.isfinite(at_points).all()
         return EField(
             values,
             self.mask,
             self.affine,
-            jnp.asarray(solved["residual"], values.dtype),
+            jnp.where(known, jnp.asarray(solved["residual"], values.dtype), jnp.nan),
             jnp.asarray(0),
             solved["tolerance"],
             rate(didt),
@@ -129,7 +136,7 @@ class PoseModel:
     def inside(self, points_mm: ArrayLike) -> Bool[Array, " p"]:
         """True where a point (p, 3) RAS+ mm lies in the region: its nearest voxel is one of the model's."""
         _check_grid(self)
-        return nearest(self.mask, to_voxels(self.affine, jnp.asarray(points_mm, float)))
+        return nearest(self.mask, to_voxels(self.affine, vectors(points_mm, "points")))
 
     def resampled(self, points_mm: ArrayLike) -> PoseModel:
         """A model of points (p, 3) RAS+ mm of this region: its ``field`` sampled there (trilinear), at less cost.
@@ -139,7 +146,9 @@ class PoseModel:
         Raises InputError for a model that has no grid, and for points outside the region.
         """
         _check_grid(self)
-        points = jnp.asarray(points_mm, float)
+        points = vectors(points_mm, "points")
+        if not len(points):
+            raise InputError("points of a pose model", got="none", expected="(p, 3) RAS+ mm, p at least 1")
         voxel, inside = to_voxels(self.affine, points), self.inside(points)
         if not bool(inside.all()):
             raise InputError(
@@ -199,4 +208,4 @@ def _covers(model: PoseModel, coil: Coil, pose: CoilPose) -> Array:
     positions, centre = jax.lax.stop_gradient((place(coil, pose)[0], pose.centre))
     near = jnp.min(model.distance.at(positions)) >= model.clearance_mm
     away = jnp.sum((centre - model.centre_mm) ** 2) <= model.reach_mm**2
-    return near & away & jnp.isfinite(positions).all()
+    return near & away & jnp.isfinite(positions).all() & jnp.isfinite(coil.moments).all()

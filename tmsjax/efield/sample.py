@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
+from tmsjax.core.points import vectors
 from tmsjax.efield import interpolate
 from tmsjax.efield.interpolate import chunked, cubic, nearest, trilinear
 from tmsjax.efield.types import EField
@@ -74,9 +75,7 @@ def _check(values: Array, valid: Array, points_mm: Array, outside: str) -> None:
 
 def _points(points_mm: ArrayLike) -> tuple[Array, bool]:
     """Points (p, 3), and whether it was a single one (3,)."""
-    points = jnp.asarray(points_mm, float)
-    if points.ndim not in (1, 2) or points.shape[-1] != 3:
-        raise InputError("points have the wrong shape", got=points.shape, expected="(p, 3) or (3,) in RAS+ mm")
+    points = vectors(points_mm, "points", ("(p, 3)", "(3,)"))
     return points.reshape(-1, 3), points.ndim == 1
 
 

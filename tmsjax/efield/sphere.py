@@ -6,16 +6,15 @@ import dataclasses
 from functools import partial
 
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from tmsjax.coil import Coil, CoilPose
 from tmsjax.coil.primary import chunked, place
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError
-from tmsjax.core.transforms import check_rigid
+from tmsjax.core.points import vectors
 from tmsjax.core.units import DIPOLE_A
+from tmsjax.efield.checks import check_coil, concrete, rate
 
 
 def sphere_efield(
@@ -32,41 +31,30 @@ def sphere_efield(
     field crosses a border: see a folded conductor for that (tests/folded.py). Float64, coil and pose included, where
     JAX has it enabled; a coil's float32 dipoles are taken as they are. ``didt`` in A/us.
 
-    Raises InputError for points or a centre of another shape or not finite, dipoles that are not finite, a pose that is
-    not rigid, a ``didt`` that is no finite number, and for points as far from the centre as the nearest dipole: no
-    sphere holds them and leaves the coil out (values are checked where they are concrete).
+    Raises InputError for points or a centre of another shape or not finite, what is no coil, dipoles that are not
+    finite, a pose that is not rigid, a ``didt`` that is no finite number, and for points as far from the centre as the
+    nearest dipole: no sphere holds them and leaves the coil out (values are checked where they are concrete).
     """
-    points, centre = jnp.asarray(points_mm, float), jnp.asarray(centre_mm, float)
-    for what, value, fits, shape in (
-        ("points", points, points.ndim == 2 and points.shape[1] == 3, "(p, 3)"),
-        ("centre of the sphere", centre, centre.shape == (3,), "(3,)"),
-    ):
-        if not fits:
-            raise InputError(f"{what}: wrong shape", got=value.shape, expected=f"{shape} in mm")
-        if not isinstance(value, Tracer) and not bool(jnp.isfinite(value).all()):
+    points = vectors(points_mm, "points")
+    centre = vectors(centre_mm, "centre of the sphere", ("(3,)",))
+    for what, value in (("points", points), ("centre of the sphere", centre)):
+        if concrete(value) and not bool(jnp.isfinite(value).all()):
             raise InputError(f"{what}: not finite", got="NaN or inf", expected="finite mm")
-    coil, pose, didt = _checked(coil, pose, didt)
-    positions, moments = place(coil, pose)
+    check_coil(coil, pose)
+    didt = rate(didt)
+    positions, moments = place(*_in_own_precision(coil, pose))
     q, r = positions - centre, points - centre
-    if len(r) and not isinstance(q, Tracer) and not isinstance(r, Tracer):
+    if len(r) and concrete(q, r):
         _check_between(jnp.linalg.norm(q, axis=1), jnp.linalg.norm(r, axis=1))
     return didt * dipoles_in_sphere(q, moments, r)
 
 
-def _checked(coil: Coil, pose: CoilPose, didt: ArrayLike) -> tuple[Coil, CoilPose, Array]:
-    """Coil, pose and rate in the precision that JAX works in, so that placing the coil loses none."""
-    for what, value in (("dipole positions", coil.positions), ("dipole moments", coil.moments), ("didt", didt)):
-        if not isinstance(value, Tracer) and not np.isfinite(np.asarray(value, float)).all():
-            raise InputError(f"{what}: not finite", got="NaN or inf", expected="finite mm, A.m2 per A, A/us")
-    rate = jnp.asarray(didt, float)
-    if rate.shape != ():
-        raise InputError("didt is not a scalar", got=rate.shape, expected="one number, A/us")
-    if not any(isinstance(a, Tracer) for a in (pose.rotation, pose.centre)):
-        check_rigid(pose.matrix, "coil pose matrix")
+def _in_own_precision(coil: Coil, pose: CoilPose) -> tuple[Coil, CoilPose]:
+    """In the precision that JAX works in, so that placing the coil loses none."""
     coil = dataclasses.replace(
         coil, positions=jnp.asarray(coil.positions, float), moments=jnp.asarray(coil.moments, float)
     )
-    return coil, CoilPose(jnp.asarray(pose.rotation, float), jnp.asarray(pose.centre, float)), rate
+    return coil, CoilPose(jnp.asarray(pose.rotation, float), jnp.asarray(pose.centre, float))
 
 
 def _check_between(dipoles_mm: Float[Array, "d"], points_mm: Float[Array, "p"]) -> None:  # noqa: UP037

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 from scipy.ndimage import binary_dilation
 
 from tmsjax.core.arrays import ArrayLike
-from tmsjax.core.errors import InputError
+from tmsjax.core.errors import InputError, check_number
+from tmsjax.core.points import vectors
 from tmsjax.core.pytree import pytree
 from tmsjax.core.transforms import check_voxel_affine
 from tmsjax.efield import multigrid, spfd
@@ -74,20 +75,41 @@ def discretise(sigma: ArrayLike, mask: ArrayLike, affine: ArrayLike) -> System:
     (i, j, k, 6), a symmetric tensor: xx, xy, xz, yy, yz, zz in world axes (``anisotropic``).
 
     Differentiable in ``sigma``; ``mask`` and ``affine`` must be concrete. Raises InputError for conductivities that are
-    NaN, negative (a tensor's, in some direction) or zero everywhere, and for an affine that is sheared, singular or
-    reflected.
+    NaN, negative (a tensor's, in some direction) or zero everywhere, for an affine that is sheared, singular or
+    reflected, and for a mask that is none or holds no voxel that conducts. Others of its voxels that do not conduct,
+    shares so small that none is left, are taken out of it: they have no field.
     """
-    mask = np.asarray(mask, bool)
     affine, spacing = check_voxel_affine(affine)
-    sigma = jnp.asarray(sigma, float)  # float32 unless a test has switched float64 on
-    check_conductivity(sigma)
-    # A partial volume reaches at most one voxel beyond the labels.
-    concrete = not isinstance(sigma, Tracer)
-    extent = (mask | (np.asarray(spfd.voxels(sigma)) > 0)) if concrete else binary_dilation(mask, np.ones((3, 3, 3)))
+    sigma = check_conductivity(sigma)
+    mask = _checked_mask(mask, sigma.shape[:3])
+    if isinstance(sigma, Tracer):
+        # A partial volume reaches at most one voxel beyond the labels.
+        extent = binary_dilation(mask, np.ones((3, 3, 3)))
+    else:
+        conducts = np.asarray(spfd.voxels(sigma)) > 0
+        extent, mask = mask | conducts, mask & conducts
+    if not mask.any():
+        raise InputError(
+            "the head has no tissue",
+            got="no voxel of the grid is tissue that conducts",
+            expected="some voxel with tissue",
+            mend="check the labels, or coarsen less",
+        )
     grid = plan(extent, spacing)
     points, index = conducting_nodes(extent, affine, grid)
     c = _conductances(sigma, jnp.asarray(affine[:3, :3] / spacing, float), grid)
     return System(c, points, index, jnp.asarray(mask), jnp.asarray(affine, float), grid)
+
+
+def _checked_mask(mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    if isinstance(mask, Tracer):
+        raise InputError("the mask is traced", got="a tracer", expected="a concrete array", mend="close over the mask")
+    found = np.asarray(mask)
+    if found.shape != shape or found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+        raise InputError(
+            "mask of the tissue", got=f"{found.dtype} {found.shape}", expected=f"{shape} of True and False, as sigma is"
+        )
+    return found.astype(bool)
 
 
 @partial(jax.jit, static_argnames="grid")
@@ -102,8 +124,6 @@ def _conductances(sigma: Array, axes: Array, grid: Grid) -> spfd.Edges:
 
 def plan(extent: np.ndarray, spacing: np.ndarray) -> Grid:
     """Crop to the conductor's box and pad it so that it can be halved ``levels - 1`` times."""
-    if not extent.any():
-        raise InputError("the head has no tissue", got="labels all 0 (air)", expected="some voxel with tissue")
     ends = [np.flatnonzero(extent.any(axis=tuple(a for a in range(3) if a != axis)))[[0, -1]] for axis in range(3)]
     start = tuple(int(a) for a, _ in ends)
     size = tuple(int(b - a + 1) for a, b in ends)
@@ -136,7 +156,7 @@ def fit(sigma: Float[Array, "i j k *o"], grid: Grid) -> Float[Array, "_ _ _ *o"]
 
 def induce(
     system: System,
-    primary: Float[Array, "*b p 3"],
+    primary: ArrayLike,
     *,
     tolerance: float = 1e-4,
     precision: str = "",
@@ -159,9 +179,20 @@ def induce(
         linear system, computed from its potential; iterations (...). Whoever calls judges the residual.
 
     Raises:
-        InputError: a tolerance that cannot be reached, a precision of another name.
+        InputError: what is no system, primary fields of another shape, a tolerance that cannot be reached, a precision
+            of another name.
     """
-    if refines(tolerance, precision):
+    if not isinstance(system, System):
+        raise InputError("this is no system", got=type(system).__name__, expected="what tmsjax.efield.discretise gives")
+    refined, tolerance = refines(tolerance, precision), float(tolerance)
+    primary = vectors(primary, "primary field", ("(..., p, 3)",), "V/m")
+    if primary.shape[-2] != len(system.points_mm):
+        raise InputError(
+            "the primary field is not at the system's nodes",
+            got=primary.shape,
+            expected=f"(..., {len(system.points_mm)}, 3): at system.points_mm",
+        )
+    if refined:
         return in_float64(partial(_induce, tolerance=tolerance), system, primary)
     return _induce(system, primary, tolerance=tolerance)
 
@@ -172,6 +203,7 @@ def refines(tolerance: float, precision: str = "") -> bool:
         raise InputError("unknown precision", got=repr(precision), expected='"float32", "float64", or ""')
     single = jnp.zeros(()).dtype == jnp.float32 and precision != "float64"
     floor = TOLERANCE_FLOOR if single and precision else LEAST_TOLERANCE
+    tolerance = check_number(tolerance, "tolerance", unit="relative residual")
     if not floor <= tolerance < 1:
         raise InputError(
             "tolerance cannot be reached" if tolerance < 1 else "tolerance asks for nothing",

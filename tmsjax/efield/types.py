@@ -43,11 +43,12 @@ class EField:
     @property
     def status(self) -> str:
         """The word "converged", a sentence that says how far the solver got, or "unknown"."""
-        if self.tolerance == 0 and np.isnan(float(self.residual)):
+        worst = float(np.max(np.asarray(self.residual)))  # of several fields that jax.vmap made: NaN if one is
+        if self.tolerance == 0 and np.isnan(worst):
             return "unknown"
-        if float(self.residual) <= self.tolerance:
+        if worst <= self.tolerance:
             return "converged"
-        return f"not converged: residual {float(self.residual):.1e} above {self.tolerance:.1e}"
+        return f"not converged: residual {worst:.1e} above {self.tolerance:.1e}"
 
     def at(self, points_mm: ArrayLike, outside: str = "raise", method: str = "linear") -> Float[Array, "*p 3"]:
         """E in V/m for ``didt`` at points (p, 3) or (3,) in RAS+ mm, interpolated within tissue, differentiable.
