@@ -2,6 +2,7 @@
 
 import lzma
 import shutil
+from contextlib import nullcontext
 from importlib.resources import files
 
 import numpy as np
@@ -13,6 +14,8 @@ from tmsjax.cli.simulate import SimulateOptions, simulate
 from tmsjax.core.errors import InputError
 from tmsjax.simulate import open_dataset
 from tmsjax.surrogate import generate
+from tmsjax.surrogate.generate import simulate_recipe
+from tmsjax.surrogate.recipe import Recipe
 
 RECIPE = """
 cell = "{cell}"
@@ -67,6 +70,26 @@ def test_a_recipe_becomes_a_dataset_and_is_not_done_twice(made, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "70 of 70 thresholds are there, 0 to do" in said
     assert dataset.content_hash() in said
+
+
+def test_the_first_rows_and_then_the_rest_are_the_same_dataset(made, tmp_path):
+    recipe, said = Recipe.read(made / "recipe.toml"), []
+    for rows, there in ((30, 30), (30, 30), (None, 70)):
+        dataset = simulate_recipe(
+            recipe,
+            load(CELL),
+            tmp_path / "d.zarr",
+            stage=lambda name: nullcontext(said.append),
+            tell=said.append,
+            rows=rows,
+        )
+        assert len(dataset) - len(dataset.pending()) == there
+    assert [text for text in said if " to do" in text] == [
+        f"{CELL}: 0 of 70 thresholds are there, 30 to do",
+        f"{CELL}: 30 of 70 thresholds are there, 0 to do",
+        f"{CELL}: 30 of 70 thresholds are there, 40 to do",
+    ]
+    assert dataset.content_hash() == open_dataset(made / "d.zarr").content_hash()
 
 
 def test_what_is_damaged_is_done_again(made, tmp_path, capsys):

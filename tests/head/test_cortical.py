@@ -193,7 +193,9 @@ def test_a_label_file_is_loaded_with_surfaces_of_its_labels(ball, ball_surfaces,
         np.testing.assert_allclose(loaded[name].vertices, surface.vertices, atol=1e-4)
 
 
-def test_labels_without_cortex_and_impossible_thickness(ball):
+def test_labels_without_cortex_coarse_ones_and_impossible_thickness(ball):
+    with pytest.raises(InputError, match="too large for its cortex"):
+        heads.surfaces_from_labels(heads.from_labels(ball.labels, np.diag([1, 1, 2.5, 1])))
     plain = heads.from_labels(np.asarray(ball.labels) // 2 * 2, ball.affine, dict.fromkeys(range(1, 6), 0.1))
     with pytest.raises(InputError, match="no cortex"):
         heads.surfaces_from_labels(plain)

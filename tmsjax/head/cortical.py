@@ -18,6 +18,9 @@ from tmsjax.head.surface_net import surface_net
 NODE_MM = 0.5
 """Nodes of the grid that columns are found on: voxels are halved, thirded, ... until they are no larger."""
 
+COARSEST_MM = 2.0
+"""Larger voxels show no cortex."""
+
 FACE_MM = 1.0
 """Size of the surface's triangles."""
 
@@ -66,14 +69,15 @@ def surfaces_from_labels(head: HeadModel, *, thickest_mm: float = 5.0) -> dict[s
     2.7 mm, correlation 0.83; axes of columns at mid-depth 12 degrees apart (median; 95 % within 30 degrees).
 
     Args:
-        head: labels of at most a few mm; surfaces that it has are not looked at.
+        head: labels in voxels of at most 2 mm; surfaces that it has are not looked at.
         thickest_mm: of the cortex.
 
     Returns:
         "lh_white", "lh_pial", "rh_white", "rh_pial" (see ``HeadModel.surfaces``).
 
     Raises:
-        InputError: no grey or no white matter, or a thickness that is not between 1 and 20 mm.
+        InputError: no grey or no white matter, voxels larger than the cortex can bear, or a thickness that is not
+            between 1 and 20 mm.
     """
     check_number(thickest_mm, "the thickest cortex", low=1, high=20, unit="mm")
     levels = _levels(head)
@@ -105,6 +109,13 @@ def _levels(head: HeadModel) -> _Levels:
             f"head {head.name!r} has no cortex in its labels",
             got=f"labels {np.unique(labels).tolist()}",
             expected="white matter (1) and grey matter (2)",
+        )
+    if voxel.max() > COARSEST_MM:
+        raise InputError(
+            f"the voxels of head {head.name!r} are too large for its cortex, which is 2 to 4 mm thick",
+            got=f"{' x '.join(f'{size:.3g}' for size in voxel)} mm",
+            expected=f"at most {COARSEST_MM:g} mm",
+            mend="segment the MRI at its own resolution; finer voxels made of coarse ones do not help",
         )
     white = largest(labels == WHITE)
     brain = largest(np.isin(labels, (WHITE, GREY)) | white)
