@@ -72,7 +72,23 @@ def test_members_see_the_fit_of_their_own_degree(model):
     assert (np.abs(first[1:] / second[1:] - 1) > 1e-3).all()
 
 
-@pytest.mark.parametrize("bad", [((),), ((0,),), ((9,),), ((2,), 1), ((2,), 8, "max")])
+def test_members_that_see_the_samples():
+    """A degree beside two members that read one sample each: the median is of the three."""
+    spec = SupportSpec((1,), 4, "pnorm", samples=2)
+    polynomial = np.zeros((4, 12), np.float32)
+    polynomial[0, 2] = 1 / 100
+    one, other = np.zeros((2, 4, 81), np.float32)
+    one[1, 2], other[3, 80] = 1 / 200, 1 / 300
+    sharp = np.float32(np.log(50))
+    kernels = (polynomial, one, other)
+    variables = {f"member_{i}": {"kernel": k, "log_sharpness": sharp} for i, k in enumerate(kernels)}
+    patch = jnp.zeros((3, 3, 3, 3)).at[..., 2].set(1.0)
+    each = support.members(spec, variables, patch)
+    np.testing.assert_allclose(1 / each, [100, 200, 300], rtol=1e-5)
+    assert 1 / float(support.reciprocal(spec, variables, patch)) == pytest.approx(200, rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [((),), ((0,),), ((9,),), ((2,), 1), ((2,), 8, "max"), ((2,), 8, "pnorm", -1)])
 def test_specs_that_cannot_be_built_are_refused(bad):
     with pytest.raises(InputError):
         SupportSpec(*bad).check(9)

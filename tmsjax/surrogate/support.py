@@ -1,8 +1,9 @@
 """The support-function surrogate: the reciprocal threshold as a smooth maximum of linear functionals of the field.
 
 A site k of the axon fires when its polarisation, linear in the field, reaches a critical value, so that
-``1/threshold(E) = max_k <w_k, E>``: the support function of a set. Here the field enters through the coefficients
-c of a low-order polynomial fit of its patch, and the maximum is smooth, with a trained sharpness:
+``1/threshold(E) = max_k <w_k, E>``: the support function of a set. Here the field enters as the samples c of its patch,
+where the cell is known and its polarisation tells where to start from (``polarisation``), or as the coefficients c of a
+low-order polynomial fit of them; and the maximum is smooth, with a trained sharpness:
 
 - ``pnorm``: ``1/thr = (sum_k relu(<w_k, c>)^q)^(1/q)``, exactly homogeneous by itself;
 - ``logsumexp``: ``1/thr = (1/b) log sum_k exp(b <w_k, c>)``, homogeneous because c is normalised at the centre.
@@ -31,19 +32,23 @@ START_SHARPNESS = {"pnorm": 30.0, "logsumexp": 30.0}
 
 @dataclasses.dataclass(frozen=True)
 class SupportSpec:
-    """What a support-function model is made of: a member for every degree, combined by the median of 1/threshold.
+    """What a support-function model is made of: members, combined by the median of 1/threshold.
 
-    ``form`` is ``"pnorm"`` or ``"logsumexp"``.
+    ``degrees`` has one for every member that sees the polynomial of that degree; ``samples`` is how many more see the
+    samples themselves. Each has ``functionals``; ``form`` is ``"pnorm"`` or ``"logsumexp"``.
     """
 
     degrees: tuple[int, ...] = (2, 3, 4)
     functionals: int = 256
     form: str = "pnorm"
+    samples: int = 0
 
     def check(self, n: int) -> None:
         """Raise InputError unless these members can be built on an n-grid."""
-        if not self.degrees or min(self.degrees) < 1 or max(self.degrees) > min(n - 1, 8):
-            raise InputError("no such degrees", got=self.degrees, expected=f"one or more, each 1 to {min(n - 1, 8)}")
+        if self.samples < 0 or (not self.degrees and not self.samples):
+            raise InputError("no members", got=(self.degrees, self.samples), expected="degrees, or samples above 0")
+        if self.degrees and (min(self.degrees) < 1 or max(self.degrees) > min(n - 1, 8)):
+            raise InputError("no such degrees", got=self.degrees, expected=f"each 1 to {min(n - 1, 8)}")
         if self.functionals < 4:
             raise InputError("too few functionals", got=self.functionals, expected="4 or more")
         if self.form not in START_SHARPNESS:
@@ -64,10 +69,14 @@ class SupportFunction(nnx.Module):
     def __call__(self, coefficients: Float[Array, " c"]) -> Float[Array, ""]:
         """Smooth maximum of the functionals of one patch's coefficients."""
         drive = jnp.matmul(self.kernel[...], coefficients, precision=jax.lax.Precision.HIGHEST)
-        sharpness = jnp.exp(self.log_sharpness[...])
-        if self.form == "pnorm":
-            return p_norm(drive, sharpness)
-        return jax.nn.logsumexp(sharpness * drive) / sharpness
+        return smooth_maximum(drive, jnp.exp(self.log_sharpness[...]), self.form)
+
+
+def smooth_maximum(drive: Float[Array, " k"], sharpness: Float[Array, ""], form: str) -> Float[Array, ""]:
+    """The p-norm of what is positive, or the logsumexp; both go to the maximum as ``sharpness`` grows."""
+    if form == "pnorm":
+        return p_norm(drive, sharpness)
+    return jax.nn.logsumexp(sharpness * drive) / sharpness
 
 
 def p_norm(drive: Float[Array, " k"], q: Float[Array, ""]) -> Float[Array, ""]:
@@ -107,7 +116,7 @@ def start(
 
 
 def from_coefficients(spec: SupportSpec, variables: Variables, c: Float[Array, " c"]) -> Float[Array, " m"]:
-    """Reciprocal thresholds by each member, from the coefficients (c,) of a normalised patch, m/V at the centre."""
+    """Reciprocal thresholds (m/V at the centre) by each member of a degree, from coefficients of a normalised patch."""
     each = [
         member(spec, degree).apply(variables[f"member_{i}"], c[: features.count(degree)])
         for i, degree in enumerate(spec.degrees)
@@ -115,9 +124,31 @@ def from_coefficients(spec: SupportSpec, variables: Variables, c: Float[Array, "
     return jnp.stack(each)
 
 
+def from_samples(spec: SupportSpec, variables: Variables, samples: Float[Array, " g"]) -> Float[Array, " m"]:
+    """Reciprocal thresholds (m/V at the centre) by each member that sees the samples, g = 3 n^3 of a normalised patch.
+
+    Members are matrices over one and the same vector: their drives are one product.
+    """
+    own = [variables[f"member_{len(spec.degrees) + i}"] for i in range(spec.samples)]
+    kernel = jnp.concatenate([each["kernel"] for each in own])
+    drives = jnp.matmul(kernel, samples, precision=jax.lax.Precision.HIGHEST).reshape(spec.samples, -1)
+    sharpness = jnp.exp(jnp.stack([each["log_sharpness"] for each in own]))
+    return jax.vmap(lambda drive, sharp: smooth_maximum(drive, sharp, spec.form))(drives, sharpness)
+
+
+def members(spec: SupportSpec, variables: Variables, patch: features.Patch) -> Float[Array, " m"]:
+    """Reciprocal thresholds of one normalised patch by each member, m/V at the centre."""
+    parts = []
+    if spec.degrees:
+        parts.append(from_coefficients(spec, variables, features.coefficients(patch, max(spec.degrees))))
+    if spec.samples:
+        parts.append(from_samples(spec, variables, patch.reshape(-1)))
+    return jnp.concatenate(parts)
+
+
 def reciprocal(spec: SupportSpec, variables: Variables, patch: features.Patch) -> Float[Array, ""]:
     """Reciprocal threshold of one normalised patch, m/V at the centre: the median of the members."""
-    return jnp.median(from_coefficients(spec, variables, features.coefficients(patch, max(spec.degrees))))
+    return jnp.median(members(spec, variables, patch))
 
 
 def thresholds(spec: SupportSpec, variables: Variables, patches: Float[Array, "b n n n 3"]) -> Float[Array, " b"]:

@@ -1,0 +1,173 @@
+"""Members whose functionals are mixtures of a cell's own polarisations, so that few thresholds settle them.
+
+A functional belongs to an end of the axon and adds up that end's polarisations at some moments of the pulse (see
+``polarisation``). How, is nearly the same for all ends: a common mixture is free, what an end adds of its own decays.
+Nothing is learned of the field, which is why uniform fields and other heads come out as well as the training's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from tmsjax.core.errors import InputError
+from tmsjax.nn import Fit, TrainSpec, fit
+from tmsjax.nn.functional import Variables
+from tmsjax.surrogate import support
+from tmsjax.surrogate.fitting import Fitted, Plan, relative_error
+from tmsjax.surrogate.split import Split
+from tmsjax.surrogate.support import SupportSpec
+
+TRAINING = TrainSpec(epochs=60, batch=128, learning_rate=5e-3, weight_decay=0.1)
+
+COPIES = 2
+"""Functionals an end has, each with its own mixture."""
+
+OWN = 0.3
+"""Scale of what an end adds to the common mixture, against which its decay holds."""
+
+NEAR = 0.75
+"""Ends whose polarisation never comes this near to the largest of a field are left out."""
+
+TRIED = 4000
+"""Examples by which ends and moments are chosen."""
+
+NOISE = 0.02
+SHARPNESS = 60.0
+
+
+class Start(NamedTuple):
+    """Ends that are kept, the moment that each copy begins with, and the gain (1/mV) of each of those moments."""
+
+    ends: Int[np.ndarray, " s"]
+    moments: tuple[int, ...]
+    gains: tuple[float, ...]
+
+
+def fit_members(
+    patches: Float[np.ndarray, "b n n n 3"],
+    thresholds: Float[np.ndarray, " b"],
+    parts: Split,
+    wanted: SupportSpec,
+    sites: Float[np.ndarray, "s m n n n 3"],
+    plan: Plan,
+) -> Fitted:
+    """Train ``wanted.samples`` members on normalised patches, which differ in their start and the order of examples."""
+    tried = np.random.default_rng(plan.seed).permutation(parts.train)[:TRIED]
+    start = choose(drives_of(patches[tried], sites), thresholds[tried])
+    sites = sites[start.ends]
+    drives = drives_of(patches[parts.train], sites), drives_of(patches[parts.validation], sites)
+    truths = thresholds[parts.train], thresholds[parts.validation]
+    variables, fits = {}, []
+    for i in range(wanted.samples):
+        one = train_member(drives, truths, start, wanted.form, plan.training, **plan.of(i, f"member {i}"))
+        mixed, sharpness, result = one
+        variables[f"member_{i}"] = {
+            "kernel": kernel(mixed, sites).astype(np.float32),
+            "log_sharpness": np.float32(sharpness),
+        }
+        fits.append(result)
+    functionals = len(sites) * len(start.moments)
+    return Fitted(variables, dataclasses.replace(wanted, degrees=(), functionals=functionals), fits, [])
+
+
+def drives_of(patches: Any, sites: Float[np.ndarray, "s m n n n 3"]) -> Float[np.ndarray, "b s m"]:
+    """Polarisation (mV) of every end and moment under patches (b, n, n, n, 3) in V/m."""
+    shape = sites.shape[:2]
+    flat = np.ascontiguousarray(sites.reshape(shape[0] * shape[1], -1).T, np.float32)
+    return (np.asarray(patches, np.float32).reshape(len(patches), -1) @ flat).reshape(-1, *shape)
+
+
+def choose(
+    drives: Float[np.ndarray, "b s m"], thresholds: Float[np.ndarray, " b"], copies: int = COPIES, near: float = NEAR
+) -> Start:
+    """Where to start: at the moments whose largest polarisation is the most nearly the same at every threshold.
+
+    The first copy begins with the best moment, each further one with that which best goes with those before it: the
+    other half-wave of a pulse that fires on both.
+    """
+    at_threshold = np.maximum(drives.max(1) * thresholds[:, None], 0)
+    usable = (at_threshold > 0).mean(0) > 0.05
+    if not usable.any():
+        raise InputError(
+            "no end of the axon is depolarised", got="none in 5 % of fields", expected="this cell's fields"
+        )
+    gains = np.zeros(len(usable))
+    gains[usable] = [1 / np.median(column[column > 0]) for column in at_threshold[:, usable].T]
+    scaled = at_threshold * gains
+    taken: list[int] = []
+    together = np.zeros(len(scaled))
+    for _ in range(copies):
+        spread = np.where(usable, [_spread(np.maximum(together, column)) for column in scaled.T], np.inf)
+        taken.append(int(np.argmin(spread)))
+        together = np.maximum(together, scaled[:, taken[-1]])
+    best = np.max([drives[:, :, j] * gains[j] for j in sorted(set(taken))], axis=0)
+    ends = np.flatnonzero((best > near * best.max(1, keepdims=True)).any(0))
+    return Start(ends, tuple(taken), tuple(float(gains[j]) for j in taken))
+
+
+def _spread(values: Float[np.ndarray, " b"]) -> float:
+    middle = np.median(values)
+    return float(np.abs(values / middle - 1).mean()) if middle > 0 else float("inf")
+
+
+def train_member(
+    drives: tuple[np.ndarray, np.ndarray],
+    thresholds: tuple[np.ndarray, np.ndarray],
+    start: Start,
+    form: str,
+    training: TrainSpec,
+    key: jax.Array,
+    folder: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Float[np.ndarray, "s copies m"], float, Fit]:
+    """Fit one member; (training, validation) pairs of drives (b, s, m) of the kept ends and thresholds (b,).
+
+    Returns the mixtures (1/threshold per mV), the logarithm of the sharpness, and the fit. Trained in units of the
+    median threshold and of the first moment's gain.
+    """
+    unit, gain = float(np.median(thresholds[0])), start.gains[0]
+    inputs = tuple((d * np.float32(unit * gain)).astype(np.float32) for d in drives)
+    targets = tuple(np.log(t / unit).astype(np.float32) for t in thresholds)
+    s, m = inputs[0].shape[1:]
+    copies = len(start.moments)
+    begin, order = jax.random.split(key)
+    common = NOISE * np.array(jax.random.normal(begin, (copies, m)))
+    common[np.arange(copies), list(start.moments)] += np.array(start.gains) / gain
+    variables = {
+        "common": jnp.asarray(common.reshape(-1), jnp.float32),  # a vector: free of decay
+        "own": jnp.zeros((s, copies, m), jnp.float32),
+        "gain": jnp.zeros((s, 1), jnp.float32),
+        "log_sharpness": jnp.log(jnp.float32(SHARPNESS)),
+    }
+
+    def loss(variables: Variables, example: tuple[Array, Array]) -> Array:
+        drive = jnp.einsum("sm,scm->sc", example[0], mixtures(variables)).reshape(-1)
+        return relative_error(support.smooth_maximum(drive, jnp.exp(variables["log_sharpness"]), form), example[1])
+
+    first, last = zip(inputs, targets, strict=True)
+    result = fit(loss, variables, first, last, training, order, folder=folder, progress=progress)
+    found = np.asarray(mixtures(result.variables), np.float64) * gain
+    sharpness = float(result.variables["log_sharpness"])
+    return found, sharpness + (np.log(unit) if form == "logsumexp" else 0.0), result
+
+
+def mixtures(variables: Variables) -> Float[Array, "s copies m"]:
+    """How much each moment counts in each functional."""
+    own = OWN * variables["own"]
+    return jnp.exp(OWN * variables["gain"])[..., None] * (variables["common"].reshape(own.shape[1:]) + own)
+
+
+def kernel(
+    mixtures: Float[np.ndarray, "s copies m"], sites: Float[np.ndarray, "s m n n n 3"]
+) -> Float[np.ndarray, "k g"]:
+    """The functionals of a patch's samples (g = 3 n^3) that these mixtures of polarisations are."""
+    flat = sites.reshape(*sites.shape[:2], -1)
+    return np.einsum("scm,smg->scg", mixtures, flat, optimize=True).reshape(-1, flat.shape[-1])
