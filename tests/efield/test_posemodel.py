@@ -205,6 +205,36 @@ def test_a_coil_too_near_or_too_far_is_refused_and_flagged_under_tracing(model, 
         model(coil, CoilPose(near.rotation + 0.1, near.centre * 1.2))
 
 
+def test_a_field_that_is_not_there_has_not_converged(model, case):
+    coil, _ = case
+    near = pose_at(CENTRE, 0.0, 60.5)
+    found = model.field(coil, near, outside="nan")
+    assert np.isnan(np.asarray(found.values)[np.asarray(found.mask)]).all()
+    assert found.status.startswith("not converged")
+
+
+def test_nan_in_the_coil(model, case):
+    coil, pose = case
+    broken = dataclasses.replace(coil, moments=coil.moments.at[0, 0].set(jnp.nan))
+    assert not bool(model.covers(broken, pose))
+    with pytest.raises(InputError, match="dipole moments are not finite"):
+        model(broken, pose)
+
+
+def test_it_takes_the_place_of_nothing_but_an_older_model(model, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    for place in (tmp_path / "thesis", tmp_path / "thesis" / "chapter.tex"):
+        with pytest.raises(InputError, match="something else is in the place"):
+            posemodel.save(model, place)
+    with pytest.raises(InputError, match="cannot be written"):
+        posemodel.save(model, tmp_path / "thesis" / "chapter.tex" / "model")
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis"]
+    for _ in range(2):
+        posemodel.save(model, tmp_path / "model")
+
+
 def test_saved_and_loaded_it_is_the_same_to_the_bit(model, sphere, case, tmp_path):
     posemodel.save(model, tmp_path / "model")
     back = posemodel.load(tmp_path / "model", head=sphere)
@@ -292,6 +322,12 @@ def test_a_killed_run_goes_on_where_it_was(sphere, model, tmp_path):
     other = posemodel.precompute(sphere, **{**request, "seed": 7})
     assert len(list((tmp_path / "work").iterdir())) == 6
     assert not np.array_equal(other.sources_mm, resumed.sources_mm)
+
+
+def test_coils_of_one_name_are_reduced_each(model, sphere):
+    """Certificates of coils that a user named alike."""
+    pairs = [(dataclasses.replace(coil, name="mine"), pose) for coil, pose in held_out()]
+    assert posemodel.certify(model, sphere, iter(pairs)).certificate["worst_l2"] < 0.005
 
 
 def test_bad_regions_and_certificates(sphere, model):

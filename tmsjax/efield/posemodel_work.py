@@ -54,7 +54,7 @@ class Work:
         path = self.folder / name
         if path.is_file():
             try:
-                with np.load(path, allow_pickle=False) as stored:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                     return {key: stored[key] for key in stored.files}
             except UNREADABLE:  # damaged: computed again
                 pass
