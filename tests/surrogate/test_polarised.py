@@ -146,3 +146,5 @@ def test_sites_that_are_not_of_these_patches():
     for bad in (good[:, :, :3], good[0], np.where(np.arange(24)[:, None, None, None, None, None] == 2, np.nan, good)):
         with pytest.raises(InputError, match="functionals of these patches"):
             train(patches, truth(patches), SPEC, 0, sites=bad, training=BRIEF)
+    with pytest.raises(InputError, match="no sites"):
+        train(patches, truth(patches), SPEC, 0, training=BRIEF)

@@ -27,6 +27,9 @@ from tmsjax.surrogate.support import SupportSpec
 
 TRAINING = TrainSpec(epochs=60, batch=128, learning_rate=5e-3, weight_decay=0.1)
 
+MEMBERS = 1
+"""Members that are trained where the spec asks for none."""
+
 COPIES = 2
 """Functionals an end has, each with its own mixture."""
 
@@ -59,14 +62,15 @@ def fit_members(
     sites: Float[np.ndarray, "s m n n n 3"],
     plan: Plan,
 ) -> Fitted:
-    """Train ``wanted.samples`` members on normalised patches, which differ in their start and the order of examples."""
+    """Train ``wanted.samples`` (or MEMBERS) on normalised patches: they differ in start and order of the examples."""
     tried = np.random.default_rng(plan.seed).permutation(parts.train)[:TRIED]
     start = choose(drives_of(patches[tried], sites), thresholds[tried])
     sites = sites[start.ends]
     drives = drives_of(patches[parts.train], sites), drives_of(patches[parts.validation], sites)
     truths = thresholds[parts.train], thresholds[parts.validation]
     variables, fits = {}, []
-    for i in range(wanted.samples):
+    members = wanted.samples or MEMBERS
+    for i in range(members):
         one = train_member(drives, truths, start, wanted.form, plan.training, **plan.of(i, f"member {i}"))
         mixed, sharpness, result = one
         variables[f"member_{i}"] = {
@@ -75,7 +79,8 @@ def fit_members(
         }
         fits.append(result)
     functionals = len(sites) * len(start.moments)
-    return Fitted(variables, dataclasses.replace(wanted, degrees=(), functionals=functionals), fits, [])
+    model = dataclasses.replace(wanted, degrees=(), samples=members, functionals=functionals)
+    return Fitted(variables, model, fits, [])
 
 
 def drives_of(patches: Any, sites: Float[np.ndarray, "s m n n n 3"]) -> Float[np.ndarray, "b s m"]:

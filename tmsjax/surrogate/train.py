@@ -20,7 +20,7 @@ from tmsjax.nn import TrainSpec, metrics
 from tmsjax.surrogate import domain, features, polarised, polynomial, support
 from tmsjax.surrogate.evaluate import evaluate
 from tmsjax.surrogate.fitting import Fitted, Plan
-from tmsjax.surrogate.polynomial import CANDIDATES
+from tmsjax.surrogate.polynomial import CANDIDATES, TRAINING
 from tmsjax.surrogate.split import Split, split
 from tmsjax.surrogate.support import SupportSpec
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
@@ -96,9 +96,11 @@ def train(
         raise InputError("train fits the support-function model", got=spec.family, expected="family support")
     if sites is not None:
         sites = _check_sites(sites, spec.n)
+    elif spec.model.samples:
+        raise InputError("members that see samples start from polarisations", got="no sites", expected="sites=")
     domain_degree = min(DOMAIN_DEGREE, spec.n - 1)
     fields, c = normalised(patches, domain_degree)
-    training = training or (polynomial.TRAINING if sites is None else polarised.TRAINING)
+    training = training or (TRAINING if sites is None else polarised.TRAINING)
     plan = Plan(training, seed, None if folder is None else Path(folder), progress)
 
     def fitted(parts: Split, wanted: SupportSpec, sets: Sequence[tuple[int, ...]], plan: Plan) -> Fitted:
@@ -154,8 +156,8 @@ def normalised(patches: Any, degree: int) -> tuple[Float[np.ndarray, "b n n n 3"
 
 
 def coefficients_of(patches: Any, degree: int) -> Float[np.ndarray, "b c"]:
-    """Coefficients of the patches (b, n, n, n, 3) as they are, in blocks."""
-    return np.concatenate([np.asarray(_coefficient_block(patches[i : i + BLOCK], degree)) for i in _starts(patches)])
+    """Coefficients of the normalised patches (b, n, n, n, 3); InputError where one cannot be normalised."""
+    return normalised(patches, degree)[1]
 
 
 def _starts(patches: Any) -> range:
@@ -166,11 +168,6 @@ def _starts(patches: Any) -> range:
 def _normalised_block(patches: Array, degree: int) -> tuple[Array, Array]:
     unit = jax.vmap(lambda p: features.normalise(p).patch)(patches)
     return unit, jax.vmap(lambda p: features.coefficients(p, degree))(unit)
-
-
-@partial(jax.jit, static_argnums=1)
-def _coefficient_block(patches: Array, degree: int) -> Array:
-    return jax.vmap(lambda p: features.coefficients(p, degree))(patches)
 
 
 def _member_thresholds(found: Fitted, fields: Float[np.ndarray, "b n n n 3"]) -> Float[np.ndarray, "b m"]:
