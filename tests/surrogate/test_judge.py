@@ -17,7 +17,7 @@ from tmsjax.surrogate.source import Source, head_of
 def ball(tmp_path_factory):
     path = write_labels(tmp_path_factory.mktemp("ball"))
     source = Source(recipe(path), head_file=path)
-    return source, results(source), head_of(recipe(path), path)
+    return source, results(source, lambda p: thresholds(p, hidden_functionals())), head_of(recipe(path), path)
 
 
 @pytest.fixture(scope="module")

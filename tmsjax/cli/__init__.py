@@ -16,12 +16,20 @@ def main() -> None:
 
     from tmsjax.cli.demo import demo
     from tmsjax.cli.efield import efield
+    from tmsjax.cli.evaluate import evaluate
     from tmsjax.cli.fetch import fetch
     from tmsjax.cli.simulate import simulate
     from tmsjax.cli.train import train
     from tmsjax.core.errors import TmsjaxError
 
-    commands = {"demo": demo, "efield": efield, "fetch": fetch, "simulate": simulate, "train": train}
+    commands = {
+        "demo": demo,
+        "efield": efield,
+        "evaluate": evaluate,
+        "fetch": fetch,
+        "simulate": simulate,
+        "train": train,
+    }
     warnings.simplefilter("default")
     try:
         tyro.extras.subcommand_cli_from_dict(

@@ -1,6 +1,19 @@
 """Figures: the only room that imports plotting packages."""
 
 from tmsjax.viz.demo import demo_figure
+from tmsjax.viz.evaluation import ablation_figure, distribution_figure, predictions_figure, scores_figure
 from tmsjax.viz.surface import View, draw_surface
+from tmsjax.viz.unseen_fields import directions_figure, domain_figure, error_sources_figure
 
-__all__ = ["View", "demo_figure", "draw_surface"]
+__all__ = [
+    "View",
+    "ablation_figure",
+    "demo_figure",
+    "directions_figure",
+    "distribution_figure",
+    "domain_figure",
+    "draw_surface",
+    "error_sources_figure",
+    "predictions_figure",
+    "scores_figure",
+]

@@ -12,9 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, NullLocator
 
+from tmsjax.viz.files import save_figure
 from tmsjax.viz.surface import View, draw_surface, scale_bar
 
 Mesh = tuple[np.ndarray, np.ndarray]
@@ -63,7 +63,7 @@ def demo_figure(
     bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     fig.suptitle(caption, fontsize=10)
-    return _save(fig, path)
+    return save_figure(fig, path)
 
 
 def _coil_panel(ax, scalp: Mesh, windings_mm: np.ndarray, pose_matrix: np.ndarray) -> None:
@@ -84,12 +84,3 @@ def _field_panel(fig, ax, cortex: Mesh, magnitude: np.ndarray, view: View, targe
     ax.plot(x, y, "o", ms=9, mfc="none", mec="#00c2c7", mew=1.6)
     ax.set_title("|E| on the cortex (ring: target)", fontsize=10)
     fig.colorbar(ScalarMappable(norm, "magma"), ax=ax, shrink=0.6, pad=0.01, label="V/m per A/µs")
-
-
-def _save(fig: Figure, path: Path) -> Path:
-    """Write to a temporary name first, so that an interrupted run leaves no half-written picture."""
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    fig.savefig(temporary)
-    plt.close(fig)
-    temporary.replace(path)
-    return path

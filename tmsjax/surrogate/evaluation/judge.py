@@ -109,15 +109,27 @@ def error_sources(
     some = judged[keep]
     rows = np.asarray(some.columns["row"])
     fine = source.patches(rows, side_mm, z_shift_mm, FINE)
-    columns = {**some.columns, "gradient_per_mm": directional_gradients(fine, side_mm)[0]}
+    columns = {"gradient_per_mm": directional_gradients(fine, side_mm)[0]}
     compartment = np.asarray(results["initiation"])[rows]
     if xyz_um is not None and (compartment >= 0).any():
-        actual = np.full((len(rows), 3), np.nan)
-        for c in np.unique(compartment[compartment >= 0]):
-            these = np.flatnonzero(compartment == c)
-            actual[these] = source.compartments(rows[these], np.asarray(xyz_um)[c : c + 1])[:, 0]
-        points = np.where(compartment[:, None] >= 0, np.asarray(xyz_um)[np.maximum(compartment, 0)] / 1e3, np.inf)
+        points = np.where(compartment[:, None] >= 0, np.asarray(xyz_um)[np.maximum(compartment, 0)] / 1e3, np.nan)
         coarse = source.patches(rows, side_mm, z_shift_mm, n)
-        magnitude, angle = initiation_errors(interpolated(coarse, side_mm, z_shift_mm, points), actual)
+        between = interpolated(coarse, side_mm, z_shift_mm, points)
+        magnitude, angle = initiation_errors(between, _fields_at(source, rows, points))
         columns |= {"initiation_error_percent": magnitude, "initiation_angle_deg": angle}
-    return Judged(some.v_per_m, some.predicted, columns)
+    return some.with_columns(**columns)
+
+
+def _fields_at(source: Source, rows: ndarray, points_mm: Float[ndarray, "k 3"]) -> Float[ndarray, "k 3"]:
+    """Field at one point of each row's neuron (cell's frame, from the soma); NaN off the tissue."""
+    neurons, poses = source.draw.neuron[rows], source.draw.pose[rows]
+    rotations = np.asarray(source.population.rotations, np.float64)[neurons]
+    world = np.asarray(source.population.positions)[neurons] + np.einsum("kij,kj->ki", rotations, points_mm)
+    found = np.full((len(rows), 3), np.nan)
+    most = np.bincount(poses).max()
+    for pose in np.unique(poses):
+        these = np.flatnonzero((poses == pose) & np.isfinite(world).all(axis=1))
+        if len(these):
+            padded = np.resize(these, most)  # of one length, so that one compiled call serves all poses
+            found[these] = np.asarray(source.fields[pose].at(world[padded], outside="nan"))[: len(these)]
+    return np.einsum("kij,ki->kj", rotations, found) * source.draw.sign[rows][:, None]

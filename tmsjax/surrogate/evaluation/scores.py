@@ -66,6 +66,10 @@ class Judged:
             {name: np.asarray(values)[rows] for name, values in self.columns.items()},
         )
 
+    def with_columns(self, **columns: ndarray) -> Judged:
+        """The same with further columns (k,)."""
+        return dataclasses.replace(self, columns={**self.columns, **columns}).check()
+
     def errors(self, estimator: str) -> Float[ndarray, " k"]:
         """Signed percent errors, ``100 (predicted - simulated) / simulated``."""
         return 100 * (np.asarray(self.predicted[estimator], np.float64) / self.v_per_m - 1)
@@ -105,17 +109,24 @@ def error_percentiles(judged: Judged, by: Sequence[str] = (), percentiles: Seque
     return rows
 
 
-def place_medians(judged: Judged, place: Sequence[str] = ("layer", "site", "pose", "sign")) -> Judged:
-    """Medians over clones and azimuths at each place: of the threshold, and of the percent errors (figures 3B, S3B).
+def place_medians(
+    judged: Judged, place: Sequence[str] = ("layer", "site", "pose", "sign"), of: str = "errors"
+) -> Judged:
+    """Medians over clones and azimuths at each place.
 
-    The predictions returned are those that have the median percent error, so that ``errors`` gives it.
+    ``of="errors"``: of the percent errors (figures 3B and S3B); the predictions returned are those that have them, so
+    that ``errors`` gives them. ``of="thresholds"``: of the predicted thresholds, each estimator's (figure 3A): what a
+    model of the population's median is to be judged by.
     """
+    if of not in ("errors", "thresholds"):
+        raise InputError("medians of what", got=of, expected="errors or thresholds")
     thresholds, predicted, columns = [], {name: [] for name in judged.predicted}, {name: [] for name in place}
     for key, some in _groups(judged.check(), place):
         threshold = float(np.median(some.v_per_m))
         thresholds.append(threshold)
         for name in predicted:
-            predicted[name].append(threshold * (1 + np.median(some.errors(name)) / 100))
+            share = 1 + np.median(some.errors(name)) / 100
+            predicted[name].append(threshold * share if of == "errors" else float(np.median(some.predicted[name])))
         for name in place:
             columns[name].append(key[name])
     return Judged(

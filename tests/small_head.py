@@ -1,11 +1,10 @@
-"""A dataset without a simulation: fields of a small head of spheres, thresholds of a synthetic polarisation model."""
+"""A dataset without a simulation: fields of a small head of spheres, thresholds of a law of the test's own."""
 
 import hashlib
 
 import nibabel
 import numpy as np
 from spheres import layered_sphere
-from synthetic_thresholds import hidden_functionals, thresholds
 
 from tmsjax.surrogate.recipe import Recipe
 from tmsjax.surrogate.source import Source
@@ -40,13 +39,13 @@ def recipe(path, **changes):
     return Recipe.from_dict(table | changes)
 
 
-def results(source: Source) -> dict[str, np.ndarray]:
-    """What a dataset of this recipe would hold: the hidden model's thresholds; none in every 50th row."""
+def results(source: Source, law) -> dict[str, np.ndarray]:
+    """What a dataset of this recipe would hold: thresholds ``law(patches)`` of 1.5 mm; none in every 50th row."""
     count = len(source.draw.pose)
     patches = source.patches(np.arange(count), 1.5)
     whole = np.isfinite(patches).all(axis=(1, 2, 3, 4))
     v_per_m = np.full(count, np.nan)
-    v_per_m[whole] = thresholds(patches[whole], hidden_functionals())
+    v_per_m[whole] = law(patches[whole])
     status = np.where(whole & (np.arange(count) % 50 > 0), 0, 2).astype(np.int8)
     return {
         "v_per_m": v_per_m,

@@ -1,0 +1,158 @@
+"""The files and tables of ``tmsjax evaluate``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from tmsjax.core.errors import InputError
+from tmsjax.core.versions import versions
+from tmsjax.surrogate import Surrogate, to_uniform
+from tmsjax.surrogate.evaluation import (
+    Judged,
+    Rows,
+    electrodes,
+    error_percentiles,
+    flagged,
+    place_medians,
+    point_source_patches,
+    regress,
+    score_table,
+    uniform_field_test,
+)
+
+PACKAGES = ("tmsjax", "jax", "flax", "numpy", "scipy")
+
+PREDICTORS = ("gradient_per_mm", "initiation_error_percent", "initiation_angle_deg")
+"""What errors are regressed on, where it is known (section 2.2.2)."""
+
+PLACE = ("site", "pose", "sign")
+"""What the azimuths of a neuron share."""
+
+ELECTRODE_STEP_MM = 0.3
+"""Spacing of the point sources that the in-domain score must flag: about 500 of them within 1.5 mm."""
+
+
+def write(
+    folder: Path,
+    about: Mapping[str, Any],
+    models: Mapping[str, Surrogate],
+    judged: Judged,
+    explained: Judged,
+    patches: Mapping[str, np.ndarray],
+    figures: bool,
+    say: Callable[[str], None],
+) -> list[Table]:
+    """Write tables, summary.json and figures to ``folder``; returns the tables to print."""
+    first, model = next(iter(models.items()))
+    tables: dict[str, Rows] = {
+        "scores": score_table(judged),
+        "by_depth": _by_number(score_table(judged, by=("depth_range_mm",)), "depth_range_mm"),
+        "by_pose": score_table(judged, by=("pose", "sign")),
+        "in_domain": score_table(judged, by=("in_domain",)),
+        "scores_of_azimuth_medians": score_table(place_medians(judged, PLACE, of="thresholds")),
+        "error_percentiles": error_percentiles(judged),
+        "error_percentiles_of_places": error_percentiles(place_medians(judged, PLACE)),
+    }
+    fits, left_out = _regressions(explained, models)
+    tables["error_sources"] = [
+        {"estimator": name, **row, "r2": fit.r2, "adjusted_r2": fit.adjusted_r2, "n": fit.n, "left_out": fit.left_out}
+        for name, fit in fits.items()
+        for row in fit.rows
+    ]
+    places = electrodes(step_mm=ELECTRODE_STEP_MM)
+    away = np.linalg.norm(places, axis=1)
+    tables["point_sources"] = flagged(model, patches[first], point_source_patches(model, places), away)
+    directions = {}
+    if "uniform" in models:
+        truth = to_uniform(models["uniform"])
+        found = {name: uniform_field_test(m, truth) for name, m in models.items() if name != "uniform"}
+        tables["uniform_fields"] = [row for rows, _ in found.values() for row in rows]
+        directions = {name: columns for name, (_, columns) in found.items()}
+    tables = {name: rows for name, rows in tables.items() if rows}
+    for name, rows in tables.items():
+        write_csv(folder / f"{name}.csv", rows)
+    predictions = {f"{name}_v_per_m": values for name, values in judged.predicted.items()}
+    write_columns(folder / "thresholds.csv", {**judged.columns, "v_per_m": judged.v_per_m, **predictions})
+    cards = {name: m.card for name, m in models.items()}
+    summary = {**about, "n": len(judged), "versions": versions(*PACKAGES), "tables": tables, "surrogates": cards}
+    if left_out:
+        summary["error_sources_left_out"] = left_out
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    if figures:
+        say("figures")
+        _figures(folder, models, judged, explained, patches, fits, tables, directions, places)
+    return [
+        rich_table(f"{len(judged)} thresholds", tables["scores"]),
+        rich_table("Point sources, flagged by the in-domain score", tables["point_sources"][:1]),
+    ]
+
+
+def write_csv(path: Path, rows: Rows) -> None:
+    """One line a row, numbers in full."""
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Columns of one length; numbers with six digits."""
+    with path.open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(columns)
+        plain = [np.asarray(values).tolist() for values in columns.values()]
+        writer.writerows([f"{x:.6g}" if isinstance(x, float) else x for x in row] for row in zip(*plain, strict=True))
+
+
+def rich_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A table for the screen, numbers with three significant digits."""
+    table = Table(title=title, title_justify="left")
+    for key in rows[0]:
+        table.add_column(key.replace("_percent", " %").replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(f"{x:.3g}" if isinstance(x, float) else str(x) for x in row.values()))
+    return table
+
+
+def _regressions(explained: Judged, models: Mapping[str, Surrogate]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Regressions of every estimator's absolute percent error on what is known, robust to shared sites; why not."""
+    known = {name: explained.columns[name] for name in PREDICTORS if name in explained.columns}
+    fits, left_out = {}, {}
+    for name in models:
+        try:
+            fits[name] = regress(np.abs(explained.errors(name)), known, explained.columns["site"])
+        except InputError as error:  # too few sites, or nothing that varies: the other tables stand
+            left_out[name] = str(error)
+    return fits, left_out
+
+
+def _by_number(rows: Rows, column: str) -> Rows:
+    return sorted(rows, key=lambda row: float(row[column].split("-")[0]))
+
+
+def _figures(folder, models, judged, explained, patches, fits, tables, directions, places) -> None:
+    from tmsjax import viz
+
+    model = next(iter(models.values()))
+    title = f"{model.spec.cell}, {model.spec.pulse}"
+    viz.predictions_figure(folder / "predictions.png", judged.v_per_m, judged.predicted, title)
+    errors = {name: judged.errors(name) for name in judged.predicted}
+    viz.distribution_figure(folder / "errors.png", errors, title)
+    viz.scores_figure(folder / "by_depth.png", tables["by_depth"], "depth_range_mm", title=title)
+    for name, fit in fits.items():
+        known = {row["predictor"]: explained.columns[row["predictor"]] for row in fit.rows}
+        path = folder / f"error_sources_{name}.png"
+        viz.error_sources_figure(path, np.abs(explained.errors(name)), known, fit.rows, fit.r2)
+    for name, columns in directions.items():
+        viz.directions_figure(folder / f"uniform_fields_{name}.png", columns, f"{title}: {name}")
+    point = np.asarray(model.domain_distance(point_source_patches(model, places)))
+    distances = np.asarray(judged.columns["domain_distance"])
+    away = np.linalg.norm(places, axis=1)
+    viz.domain_figure(folder / "point_sources.png", distances, point, away, float(model.domain.limit))
