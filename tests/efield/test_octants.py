@@ -1,5 +1,6 @@
 """Conductivities of a voxel's eight octants: what an edge gets from them, and what they are worth."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from spheres import layered_sphere
 from tmsjax import efield
 from tmsjax import head as heads
 from tmsjax.core.errors import InputError
-from tmsjax.efield import spfd
+from tmsjax.efield import discretise, induce, spfd
 
 SPACING = (1.0, 2.0, 3.0)
 
@@ -85,3 +86,26 @@ def test_bad_octants(coil, pose, head):
         efield.solve_conductivity(octants.at[8, 8, 8, 3].set(-1.0), mask, affine, coil, pose)
     with pytest.raises(InputError, match="shape"):
         efield.solve_conductivity(octants[..., :7], mask, affine, coil, pose)
+
+
+def test_gradient_to_octants_and_through_a_batch():
+    """Against finite differences, in float64."""
+    with jax.enable_x64(True):
+        affine = np.diag([5.0, 4, 6, 1])
+        mask = np.ones((4, 5, 4), bool)
+        mask[0] = False
+        rng = np.random.default_rng(3)
+        sigma = jnp.asarray(np.where(mask[..., None], rng.uniform(0.1, 2, (*mask.shape, 8)), 0))
+        nodes = jax.jit(lambda s: discretise(s, mask, affine).points_mm)(sigma).shape
+        primary, weight = jnp.asarray(rng.normal(size=(2, *nodes))), jnp.asarray(rng.normal(size=(2, *mask.shape, 3)))
+
+        @jax.jit
+        def f(s):
+            return jnp.vdot(weight, induce(discretise(s, mask, affine), primary, tolerance=1e-11)[0])
+
+        slope = jax.grad(f)(sigma)
+        for at in ((2, 2, 1, 3), (1, 0, 3, 0), (3, 4, 0, 6)):
+            step = jnp.zeros_like(sigma).at[at].set(1e-4)
+            numeric = float(f(sigma + step) - f(sigma - step)) / 2e-4
+            assert abs(numeric) > 1e-4
+            assert float(slope[at]) == pytest.approx(numeric, rel=1e-5)

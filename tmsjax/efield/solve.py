@@ -84,15 +84,16 @@ def solve_conductivity(
     ``sigma`` in S/m is (i, j, k), one number a voxel; (i, j, k, 8), one for each octant of a voxel; or (i, j, k, 6), a
     tensor (``anisotropic``): xx, xy, xz, yy, yz, zz in world axes.
 
-    Differentiable in ``sigma`` too. Traced, it is taken to reach no further than one voxel beyond ``mask``, which holds
-    for tissue shares (``conductivity``). Voxels of ``mask`` without conductivity get no field (where it is concrete).
+    Differentiable in ``sigma`` too, where it is not 0: what air would do if it conducted a little, the gradient does
+    not say. Traced, it is taken to reach no further than one voxel beyond ``mask``, as tissue shares do
+    (``conductivity``). Voxels of ``mask`` without conductivity get no field (where it is concrete).
 
     Raises InputError for NaN, negative or all-zero conductivity, a pose that is not rigid, a coil inside ``mask``, and
     for a ``didt`` that is not a finite scalar; ConvergenceError as ``solve`` does.
     """
     didt, in_doubles = _checked(coil, pose, didt, tolerance, precision, on_failure)
     system = discretise(sigma, mask, affine)
-    check_apart(conductor(np.asarray(system.mask), np.asarray(affine, float)), coil, pose)
+    check_apart(conductor(np.asarray(mask, bool), np.asarray(affine, float)), coil, pose)
     return _solved(system, coil, pose, didt, tolerance, in_doubles, on_failure)
 
 
