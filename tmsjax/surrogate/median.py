@@ -35,8 +35,10 @@ class MedianSpec(SupportSpec):
     def check(self, n: int) -> None:
         """Raise InputError unless these members can be built on turned patches of n samples a side."""
         super().check(n)
-        if max(self.degrees) > HIGHEST:
-            raise InputError("degrees of turned patches", got=self.degrees, expected=f"{HIGHEST} at most")
+        if self.samples or max(self.degrees) > HIGHEST:
+            raise InputError(
+                "members of turned patches", got=self, expected=f"degrees up to {HIGHEST}, none that see the samples"
+            )
 
 
 def turn(patch: features.Patch) -> features.Patch:

@@ -18,7 +18,7 @@ from tmsjax.surrogate import domain, features
 from tmsjax.surrogate.evaluate import evaluate
 from tmsjax.surrogate.median import HIGHEST, MedianSpec, turn
 from tmsjax.surrogate.support import SupportSpec
-from tmsjax.surrogate.train import BLOCK, DOMAIN_DEGREE, TRAINING, coefficients_of, train
+from tmsjax.surrogate.train import BLOCK, DOMAIN_DEGREE, coefficients_of, train
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
 
 CANDIDATES = ((1,), (2,), (3,), (2, 3))
@@ -103,15 +103,15 @@ def train_median(
     seed: int,
     *,
     candidates: Sequence[tuple[int, ...]] = CANDIDATES,
-    training: TrainSpec = TRAINING,
+    training: TrainSpec | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Surrogate, dict[str, Any]]:
     """Train a median model; arguments and report as ``train``'s, whose held-out sites also judge this one.
 
     ``spec`` names the population as its cell, its grid and, as its model, the functionals of a ``SupportSpec``.
     """
-    if not isinstance(spec.model, SupportSpec):
-        raise InputError("a median model is a support-function model", got=spec.model, expected="a SupportSpec")
+    if not isinstance(spec.model, SupportSpec) or spec.model.samples:
+        raise InputError("a median model has members of a degree only", got=spec.model, expected="a SupportSpec")
     if max(d for degrees in candidates for d in degrees) > HIGHEST:
         raise InputError("degrees of turned patches", got=candidates, expected=f"{HIGHEST} at most")
     settings = {f.name: getattr(spec.model, f.name) for f in dataclasses.fields(SupportSpec)}
