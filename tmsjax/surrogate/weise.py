@@ -27,6 +27,9 @@ OUTER_QUANTILE = 0.005
 """Share of the training gradients beyond either end of the table, which is continued flat there."""
 
 
+FLAT = 1e-4
+"""Changes across a patch that differ by less are rounding: there is nothing to tabulate."""
+
 BLOCK = 4096
 """Patches looked at in one compiled call."""
 
@@ -94,8 +97,10 @@ def fit_table(patches: Any, thresholds_v_per_m: Any, spec: WeiseSpec) -> dict[st
         )
     polar, change = found.T
     low, high = np.quantile(change, [OUTER_QUANTILE, 1 - OUTER_QUANTILE])
-    if not high > low:
-        raise InputError("the gradients are all alike", got=low, expected="fields that differ", mend="more thresholds")
+    if not high - low > FLAT:
+        raise InputError(
+            "the gradients are all alike", got=low, expected="fields that differ", mend="take fields of a head"
+        )
     nodes = np.linspace(low, high, spec.gradients)
     rows = round(180 / spec.step_deg) + 1
     weights = _hat(polar * (rows - 1) / np.pi, rows)[:, :, None]
