@@ -30,12 +30,7 @@ class Run:
         """Open or make the folder; InputError where it holds another run."""
         self.folder = Path(folder).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / IDENTITY
-        if path.is_file():
-            _check_same(path, identity)
-        else:
-            with staged_file(path) as stage:
-                stage.write_text(json.dumps(identity, indent=1) + "\n")
+        check_identity(self.folder / IDENTITY, identity)
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         self.manager = ocp.CheckpointManager(self.folder / STATES, options=options)
         self.metrics = self.folder / METRICS
@@ -99,15 +94,19 @@ def digest(tree: Any) -> str:
     return total.hexdigest()
 
 
-def _check_same(path: Path, identity: dict[str, Any]) -> None:
+def check_identity(path: Path, identity: dict[str, Any]) -> None:
+    """Write what a run is, plain values, to a JSON file; where there is one, InputError unless it says the same."""
+    if not path.is_file():
+        with staged_file(path) as stage:
+            stage.write_text(json.dumps(identity, indent=1) + "\n")
+        return
     try:
         there = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(
-            "this run cannot be read", got=f"{path}: {error}", expected="JSON that nn.fit wrote"
+            "this run cannot be read", got=f"{path}: {error}", expected="JSON that tmsjax wrote"
         ) from error
-    # Whatever the two do not share differs; JSON turns tuples into lists.
-    ours = json.loads(json.dumps(identity))
+    ours = json.loads(json.dumps(identity))  # tuples are lists there
     differ = sorted(k for k in {*there, *ours} if there.get(k) != ours.get(k))
     if differ:
         raise InputError(

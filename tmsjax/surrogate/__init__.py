@@ -1,9 +1,13 @@
 """Threshold surrogates: from the field round a neuron to its activation threshold, without simulating it."""
 
-from tmsjax.surrogate import features, uniform, weise
+from tmsjax.surrogate import evaluation, features, uniform, weise
 from tmsjax.surrogate.baselines import from_uniform, to_uniform, train_weise
+from tmsjax.surrogate.cnn import CnnSpec
+from tmsjax.surrogate.cnn_train import train_cnn
 from tmsjax.surrogate.domain import Domain
 from tmsjax.surrogate.evaluate import evaluate
+from tmsjax.surrogate.median import MedianSpec
+from tmsjax.surrogate.median_train import median_examples, train_median
 from tmsjax.surrogate.support import SupportSpec
 from tmsjax.surrogate.train import train
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
@@ -12,7 +16,9 @@ from tmsjax.surrogate.weise import WeiseSpec
 from tmsjax.surrogate.zoo import available, load, save
 
 __all__ = [
+    "CnnSpec",
     "Domain",
+    "MedianSpec",
     "SupportSpec",
     "Surrogate",
     "SurrogateSpec",
@@ -21,12 +27,16 @@ __all__ = [
     "WeiseSpec",
     "available",
     "evaluate",
+    "evaluation",
     "features",
     "from_uniform",
     "load",
+    "median_examples",
     "save",
     "to_uniform",
     "train",
+    "train_cnn",
+    "train_median",
     "train_weise",
     "uniform",
     "weise",

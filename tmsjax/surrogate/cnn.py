@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,15 @@ glibc gives blocks of 32 MB back to the system at once; touching every page of t
 ACTIVATIONS = {"relu": jax.nn.relu, "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.3)}
 """By name; 0.3 is Keras's default slope."""
 
+NORMS = ("", "before", "after")
+"""Batch normalisation: off, or before or after every activation."""
+
+OUTPUTS = {"threshold": lambda y: y, "log": jnp.exp}
+"""What the last layer gives, and how a threshold in ``unit_v_per_m`` comes of it."""
+
+MOMENTUM, EPSILON = 0.99, 1e-3
+"""Of batch normalisation's running averages, and added to variances: Keras's defaults."""
+
 COORDINATES = {"cartesian": 3, "spherical": 4}
 """Channels of the input: (x, y, z), or (magnitude, polar angle, cosine and sine of the azimuth)."""
 
@@ -39,8 +49,9 @@ class CnnSpec:
     """What a network is made of; the defaults are table 1 of the paper, which fits patches of 9 samples a side.
 
     ``upsample``: patches are first interpolated linearly to this many samples a side (the paper's "constant network
-    size" for patches of 3, 5 and 7), 0 for as they are. ``unit_v_per_m``: the network's output is the threshold in this
-    unit; 1 in the paper, the training set's median where Adam is to start from a sensible scale.
+    size" for patches of 3, 5 and 7), 0 for as they are. ``dropout``: share of units between dense layers that training
+    leaves out. ``output``: the threshold, or its logarithm; ``unit_v_per_m`` is the threshold's unit in either: 1 in
+    the paper, the training set's median where Adam is to start from a sensible scale.
     """
 
     filters: int = 115
@@ -52,6 +63,9 @@ class CnnSpec:
     activation: str = "relu"
     coordinates: str = "cartesian"
     upsample: int = 0
+    dropout: float = 0.0
+    batch_norm: str = ""
+    output: str = "threshold"
     unit_v_per_m: float = 1.0
 
     def check(self, n: int) -> None:
@@ -66,11 +80,13 @@ class CnnSpec:
                 expected="at least one sample after the last convolution",
                 mend="fewer layers, a smaller kernel (the paper takes 2 for 5 and 7 samples), or upsample=9",
             )
-        if not 0 < self.shrink <= 1 or not self.unit_v_per_m > 0:
-            raise InputError("no such network", got=self, expected="0 < shrink <= 1 and a positive unit")
+        if not 0 < self.shrink <= 1 or not 0 <= self.dropout < 1 or not self.unit_v_per_m > 0:
+            raise InputError("no such network", got=self, expected="0 < shrink <= 1, 0 <= dropout < 1, a positive unit")
         for what, got, known in (
             ("activation", self.activation, ACTIVATIONS),
             ("coordinates", self.coordinates, COORDINATES),
+            ("batch_norm", self.batch_norm, NORMS),
+            ("output", self.output, OUTPUTS),
         ):
             if got not in known:
                 raise InputError(f"unknown {what}", got=got, expected=" or ".join(known))
@@ -90,42 +106,78 @@ def variable_size(n: int) -> CnnSpec:
     return sizes[n]
 
 
+def glorot_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32, **_: Any) -> Array:
+    """Uniform within +-sqrt(6 / (fan in + fan out)) (Glorot & Bengio 2010) for kernels (..., in, out).
+
+    Drawn flat: XLA takes seconds on a CPU to compile a draw of five dimensions.
+    """
+    limit = np.sqrt(6 / (np.prod(shape[:-2]) * sum(shape[-2:])))
+    return jax.random.uniform(key, (int(np.prod(shape)),), dtype, -limit, limit).reshape(shape)
+
+
 class Cnn(nnx.Module):
-    """Batches of normalised patches (b, n, n, n, channels) -> outputs (b,), in units of ``spec.unit_v_per_m``."""
+    """Batches of normalised patches (b, n, n, n, channels) -> ``spec.output`` (b,) in ``spec.unit_v_per_m``."""
 
     def __init__(self, spec: CnnSpec, n: int, *, rngs: nnx.Rngs) -> None:
         conv, dense = spec.widths
-        glorot = jax.nn.initializers.glorot_uniform()
         channels = (COORDINATES[spec.coordinates], *conv)
         left = n - spec.conv_layers * (spec.kernel - 1)
         widths = (left**3 * conv[-1], *dense, 1)
         self.spec = spec
         self.kernels = nnx.List(
             [
-                nnx.Param(glorot(rngs.params(), (spec.kernel,) * 3 + pair, jnp.float32))
+                nnx.Param(glorot_uniform(rngs.params(), (spec.kernel,) * 3 + pair))
                 for pair in zip(channels, conv, strict=False)
             ]
         )
         self.biases = nnx.List([nnx.Param(jnp.zeros(c)) for c in conv])
-        self.dense = nnx.List([nnx.Linear(a, b, kernel_init=glorot, rngs=rngs) for a, b in pairwise(widths)])
+        self.dense = nnx.List([nnx.Linear(a, b, kernel_init=glorot_uniform, rngs=rngs) for a, b in pairwise(widths)])
+        if spec.batch_norm:
+            # Rows: scale and offset, which are trained; mean and variance, which are running averages.
+            start = [jnp.stack([jnp.ones(c), jnp.zeros(c)]) for c in (*conv, *dense)]
+            self.norms = nnx.List([nnx.Param(rows) for rows in start])
+            self.averages = nnx.List([nnx.Param(rows[::-1]) for rows in start])
 
-    def __call__(self, x: Float[Array, "b n n n c"], fast: bool = False) -> Float[Array, " b"]:
-        """``fast``: minimal filtering instead of XLA's convolution."""
-        activation = ACTIVATIONS[self.spec.activation]
+    def __call__(self, x: Float[Array, "b n n n c"], fast: bool = False, key: Array | None = None):
+        """``fast``: minimal filtering instead of XLA's convolution.
+
+        With a ``key``, as training wants it: (outputs, running averages after this batch), units left out at random.
+        """
+        spec, averages = self.spec, {}
         if fast:
             x = x.transpose(1, 2, 3, 0, 4)
-        for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            x = activation((_filtered if fast else _plain)(x, kernel[...]) + bias[...])
+        for i, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
+            x = (_filtered if fast else _plain)(x, kernel[...]) + bias[...]
+            x = self._activate(i, x, key, averages)
         if fast:
             x = x.transpose(3, 0, 1, 2, 4)
         x = x.reshape(len(x), -1)
-        for layer in self.dense[:-1]:
-            x = activation(layer(x))
-        return self.dense[-1](x)[:, 0]
+        for i, layer in enumerate(self.dense[:-1]):
+            if i and spec.dropout and key is not None:
+                kept = jax.random.bernoulli(jax.random.fold_in(key, i), 1 - spec.dropout, x.shape)
+                x = jnp.where(kept, x / (1 - spec.dropout), 0)
+            x = self._activate(spec.conv_layers + i, layer(x), key, averages)
+        y = self.dense[-1](x)[:, 0]
+        return y if key is None else (y, averages)
+
+    def _activate(self, i: int, x: Array, key: Array | None, averages: dict[int, Array]) -> Array:
+        """Activation and batch normalisation of layer i, channels last; its averages go into ``averages``."""
+        activation = ACTIVATIONS[self.spec.activation]
+        if not self.spec.batch_norm:
+            return activation(x)
+        x = activation(x) if self.spec.batch_norm == "after" else x
+        (scale, offset), running = self.norms[i][...], self.averages[i][...]
+        mean, variance = running
+        if key is not None:
+            axes = tuple(range(x.ndim - 1))
+            mean, variance = x.mean(axes), x.var(axes)
+            averages[i] = MOMENTUM * running + (1 - MOMENTUM) * jax.lax.stop_gradient(jnp.stack([mean, variance]))
+        x = (x - mean) * (scale / jnp.sqrt(variance + EPSILON)) + offset
+        return activation(x) if self.spec.batch_norm == "before" else x
 
 
 def network(spec: CnnSpec, n: int) -> Functional:
-    """``init(key) -> variables`` and ``apply(variables, inputs (b, n, n, n, c), fast=...) -> (b,)``."""
+    """``init(key) -> variables`` and ``apply(variables, inputs (b, n, n, n, c), fast=, key=)``, as ``Cnn``'s call."""
     return functional(lambda rngs: Cnn(spec, spec.upsample or n, rngs=rngs))
 
 
@@ -157,7 +209,8 @@ def thresholds(spec: CnnSpec, variables: Variables, patches: Float[Array, "b n n
     def on_cpu(x: Array) -> Array:
         return in_chunks(lambda part: net.apply(variables, part, fast=True), x, CPU_CHUNK)
 
-    return spec.unit_v_per_m * jax.lax.platform_dependent(x, cpu=on_cpu, default=lambda x: net.apply(variables, x))
+    outputs = jax.lax.platform_dependent(x, cpu=on_cpu, default=lambda x: net.apply(variables, x))
+    return spec.unit_v_per_m * OUTPUTS[spec.output](outputs)
 
 
 def _plain(x: Float[Array, "b n n n c"], kernel: Array) -> Array:

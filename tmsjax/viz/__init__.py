@@ -3,6 +3,7 @@
 from tmsjax.viz.demo import demo_figure
 from tmsjax.viz.evaluation import ablation_figure, distribution_figure, predictions_figure, scores_figure
 from tmsjax.viz.surface import View, draw_surface
+from tmsjax.viz.training import training_curves
 from tmsjax.viz.unseen_fields import directions_figure, domain_figure, error_sources_figure
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "error_sources_figure",
     "predictions_figure",
     "scores_figure",
+    "training_curves",
 ]
