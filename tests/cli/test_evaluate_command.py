@@ -117,7 +117,7 @@ def test_the_summary_and_the_figures(done):
     assert summary["surrogates"]["support"]["licence"] == "CC0-1.0"
     assert summary["tables"]["scores"][0]["estimator"] == "support"
     names = {path.stem for path in done.glob("*.png")}
-    assert {"predictions", "errors", "by_depth", "point_sources", "uniform_fields_support"} <= names
+    assert {"predictions", "errors", "by_depth", "point_sources", "uniform_fields_support", "cortex_plus"} <= names
     assert all(path.stat().st_size > 10_000 for path in done.glob("*.png"))
 
 

@@ -9,7 +9,7 @@ from synthetic_thresholds import hidden_functionals, thresholds
 
 from tmsjax.core.errors import InputError
 from tmsjax.surrogate import from_uniform, uniform
-from tmsjax.surrogate.evaluation import error_sources, judge, score_table, uniform_patches
+from tmsjax.surrogate.evaluation import cortex_map, error_sources, judge, score_table, uniform_patches
 from tmsjax.surrogate.source import Source, head_of
 
 
@@ -78,6 +78,27 @@ def test_sources_of_error_of_some_rows(ball, judged):
     assert np.median(coarse.columns["initiation_error_percent"][inside]) > np.median(magnitude[inside])
     assert (found.columns["gradient_per_mm"] > 0).all()
     assert "initiation_angle_deg" not in error_sources(judged[0], source, simulated, None, 1.5, most=10).columns
+
+
+def test_maps_show_the_nearest_site(ball, judged):
+    """Where a face is near a site, the medians over its azimuths; elsewhere nothing."""
+    source, simulated, head = ball
+    found = cortex_map(judged[0], head, source.population.depth, pose=1, sign=-1)
+    assert set(found.values) == {"simulated"} | {f"{e}{w}" for e in judged[0].predicted for w in ("", " error")}
+    columns = judged[0].columns
+    here = (columns["pose"] == 1) & (columns["sign"] == -1)
+    site = columns["site"][here][0]
+    rows = columns["row"][here & (columns["site"] == site)]
+    place = np.array([columns[f"{axis}_mm"][columns["row"] == rows[0]][0] for axis in "xyz"])
+    centres = found.vertices[found.faces].mean(axis=1)
+    face = np.argmin(np.linalg.norm(centres - place, axis=1))
+    assert found.values["simulated"][face] == pytest.approx(np.median(simulated["factor"][rows]))
+    truth, guess = judged[0].v_per_m, judged[0].predicted["uniform"]
+    error = 100 * (guess / truth - 1)[np.isin(columns["row"], rows)]
+    assert found.values["uniform error"][face] == pytest.approx(np.median(error))
+    assert np.isnan(found.values["simulated"]).any()
+    with pytest.raises(InputError, match="this pose"):
+        cortex_map(judged[0], head, source.population.depth, pose=9, sign=1)
 
 
 def test_other_pulses_and_nothing_are_refused(ball, model):

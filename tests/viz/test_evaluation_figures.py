@@ -75,6 +75,24 @@ def test_distributions_and_their_medians(drawn):
     assert any(m == pytest.approx(np.median(values)) for m in medians)
 
 
+def test_maps_of_thresholds_above_maps_of_errors(drawn):
+    figures, path = drawn
+    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    faces = np.array([[0, 1, 2], [1, 3, 2]])
+    values = {
+        "simulated": np.array([100.0, 200.0]),
+        "support": np.array([101.0, 198.0]),
+        "support error": np.array([1.0, -1.0]),
+    }
+    viz.cortex_figure(path, vertices, faces, values, np.array([0, 0, 1.0]), "title")
+    axes = figures[0].axes
+    assert [ax.get_title() for ax in axes[:2]] == ["simulated", "support"]
+    reds, blues = axes[3].collections[0].get_facecolors()[:, [0, 2]].T
+    assert reds[0] > blues[0]
+    assert reds[1] < blues[1]
+    assert not axes[2].collections
+
+
 def test_error_sources_directions_and_domains(drawn):
     figures, path = drawn
     rng = np.random.default_rng(0)

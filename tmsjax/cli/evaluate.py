@@ -90,7 +90,8 @@ def evaluate(options: Annotated[EvaluateOptions, tyro.conf.arg(name="")]) -> Non
         say(f"{len(explained)} thresholds")
     with stages("files") as say, staged_folder(options.out) as folder:
         about = {"dataset": dataset.content_hash(), "recipe": recipe.as_dict(), "pending": len(dataset.pending())}
-        tables = write(folder, about, models, judged, explained, patches, options.figures, say)
+        where = head, source.population.depth
+        tables = write(folder, about, models, judged, explained, patches, *where, options.figures, say)
     for table in tables:
         console.print(table)
     console.print(f"\nTables and figures: {options.out}", highlight=False, markup=False)

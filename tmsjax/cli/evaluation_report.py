@@ -13,10 +13,12 @@ from rich.table import Table
 
 from tmsjax.core.errors import InputError
 from tmsjax.core.versions import versions
+from tmsjax.head import HeadModel, scalp_surface
 from tmsjax.surrogate import Surrogate, to_uniform
 from tmsjax.surrogate.evaluation import (
     Judged,
     Rows,
+    cortex_map,
     electrodes,
     error_percentiles,
     flagged,
@@ -46,10 +48,15 @@ def write(
     judged: Judged,
     explained: Judged,
     patches: Mapping[str, np.ndarray],
+    head: HeadModel,
+    depth: float,
     figures: bool,
     say: Callable[[str], None],
 ) -> list[Table]:
-    """Write tables, summary.json and figures to ``folder``; returns the tables to print."""
+    """Write tables, summary.json and figures to ``folder``; returns the tables to print.
+
+    ``head`` and ``depth`` (normalised, of the layer) are where the maps are drawn.
+    """
     first, model = next(iter(models.items()))
     tables: dict[str, Rows] = {
         "scores": score_table(judged),
@@ -87,7 +94,8 @@ def write(
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     if figures:
         say("figures")
-        _figures(folder, models, judged, explained, patches, fits, tables, directions, places)
+        _figures(folder, models, judged, explained, fits, tables, directions, places)
+        _maps(folder, judged, head, depth)
     return [
         rich_table(f"{len(judged)} thresholds", tables["scores"]),
         rich_table("Point sources, flagged by the in-domain score", tables["point_sources"][:1]),
@@ -137,7 +145,22 @@ def _by_number(rows: Rows, column: str) -> Rows:
     return sorted(rows, key=lambda row: float(row[column].split("-")[0]))
 
 
-def _figures(folder, models, judged, explained, patches, fits, tables, directions, places) -> None:
+def _maps(folder: Path, judged: Judged, head: HeadModel, depth: float) -> None:
+    """Figure 3 for each direction of the current under the first pose."""
+    from tmsjax import viz
+
+    outwards = np.stack([judged.columns[f"{axis}_mm"] for axis in "xyz"], -1).mean(axis=0)
+    outwards = outwards - np.asarray(scalp_surface(head).vertices, np.float64).mean(axis=0)
+    pose = int(np.min(judged.columns["pose"]))
+    for sign in np.unique(judged.columns["sign"][judged.columns["pose"] == pose]):
+        vertices, faces, values = cortex_map(judged, head, depth, pose, int(sign))
+        title = f"pose {pose}, dI/dt {'above' if sign > 0 else 'below'} 0: medians over azimuths"
+        viz.cortex_figure(
+            folder / f"cortex_{'plus' if sign > 0 else 'minus'}.png", vertices, faces, values, outwards, title
+        )
+
+
+def _figures(folder, models, judged, explained, fits, tables, directions, places) -> None:
     from tmsjax import viz
 
     model = next(iter(models.values()))

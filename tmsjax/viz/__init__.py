@@ -1,7 +1,13 @@
 """Figures: the only room that imports plotting packages."""
 
 from tmsjax.viz.demo import demo_figure
-from tmsjax.viz.evaluation import ablation_figure, distribution_figure, predictions_figure, scores_figure
+from tmsjax.viz.evaluation import (
+    ablation_figure,
+    cortex_figure,
+    distribution_figure,
+    predictions_figure,
+    scores_figure,
+)
 from tmsjax.viz.surface import View, draw_surface
 from tmsjax.viz.training import training_curves
 from tmsjax.viz.unseen_fields import directions_figure, domain_figure, error_sources_figure
@@ -9,6 +15,7 @@ from tmsjax.viz.unseen_fields import directions_figure, domain_figure, error_sou
 __all__ = [
     "View",
     "ablation_figure",
+    "cortex_figure",
     "demo_figure",
     "directions_figure",
     "distribution_figure",

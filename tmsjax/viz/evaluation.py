@@ -1,6 +1,6 @@
 """Figures of an evaluation: predicted against simulated thresholds, errors by group, ablations.
 
-Redraw figures 4, 5, S3 and S6 of Aberra et al. (2023) from the tables of ``tmsjax.surrogate.evaluation``.
+Redraw figures 3 to 5, S3 and S6 of Aberra et al. (2023) from the tables of ``tmsjax.surrogate.evaluation``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ matplotlib.use("Agg", force=False)
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import FormatStrFormatter
 
 from tmsjax.viz.files import save_figure
+from tmsjax.viz.surface import View, draw_surface, scale_bar
 
 COLOURS = {"support": "#1b6ca8", "cnn": "#b5179e", "uniform": "#4d8b31", "weise": "#d98e04", "median": "#6a4c93"}
 """By family; other estimators take what follows in the cycle."""
@@ -125,6 +128,42 @@ def ablation_figure(path: Path, rows: Sequence[Mapping[str, Any]], metric: str =
         ax.set_ylim(bottom=0)
         ax.legend(fontsize=8, frameon=False)
     axes[0].set_ylabel(METRICS.get(metric, metric))
+    return save_figure(fig, path)
+
+
+def cortex_figure(
+    path: Path,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    values: Mapping[str, np.ndarray],
+    towards_viewer: np.ndarray,
+    title: str = "",
+) -> Path:
+    """Thresholds of simulation and estimators on the cortex, and the estimators' errors below them (figure 3).
+
+    Args:
+        path: a .png or .pdf file. vertices, faces, values: of ``cortex_map``.
+        towards_viewer: (3,) direction that the picture is seen from, world.
+    """
+    names = [name for name in values if not name.endswith(" error")]
+    fig, axes = plt.subplots(2, len(names), figsize=(2.9 * len(names) + 0.8, 5.2), dpi=160, layout="constrained")
+    axes = axes.reshape(2, -1)
+    view = View.along(np.asarray(towards_viewer), np.array([0.0, 1.0, 0.0]))
+    thresholds = LogNorm(*np.nanpercentile(values["simulated"], [1, 95]))
+    errors = [np.abs(v[np.isfinite(v)]) for name, v in values.items() if name.endswith(" error")]
+    largest = max(float(np.percentile(np.concatenate(errors), 95)), 0.1)
+    signed = Normalize(-largest, largest)
+    for i, name in enumerate(names):
+        draw_surface(axes[0, i], vertices, faces, view, values[name], thresholds, cmap="viridis_r")
+        axes[0, i].set_title(name, fontsize=10)
+        axes[1, i].set_axis_off()
+        if f"{name} error" in values:
+            draw_surface(axes[1, i], vertices, faces, view, values[f"{name} error"], signed, cmap="RdBu_r")
+    scale_bar(axes[0, 0])
+    bars = ((thresholds, "viridis_r", "median threshold (A/µs)"), (signed, "RdBu_r", "median error (%)"))
+    for row, (norm, cmap, label) in zip(axes, bars, strict=True):
+        fig.colorbar(ScalarMappable(norm, cmap), ax=list(row), shrink=0.75, pad=0.01, extend="both", label=label)
+    fig.suptitle(title, fontsize=10)
     return save_figure(fig, path)
 
 

@@ -4,6 +4,7 @@ from tmsjax.surrogate.evaluation.ablation import Case, Data, ablation, coordinat
 from tmsjax.surrogate.evaluation.gradient import directional_gradients, jacobian_norm
 from tmsjax.surrogate.evaluation.initiation import initiation_errors, interpolated
 from tmsjax.surrogate.evaluation.judge import error_sources, judge
+from tmsjax.surrogate.evaluation.maps import CortexMap, cortex_map
 from tmsjax.surrogate.evaluation.point_source import (
     area_under_curve,
     electrodes,
@@ -27,6 +28,7 @@ from tmsjax.surrogate.evaluation.uniform_field import uniform_field_test, unifor
 
 __all__ = [
     "Case",
+    "CortexMap",
     "Data",
     "Judged",
     "Regression",
@@ -35,6 +37,7 @@ __all__ = [
     "area_under_curve",
     "binned",
     "coordinate_cases",
+    "cortex_map",
     "directional_gradients",
     "electrodes",
     "error_percentiles",

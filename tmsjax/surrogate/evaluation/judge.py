@@ -36,8 +36,8 @@ def judge(
 
     Returns:
         (judged, patches): columns ``row`` of the dataset, ``cell``, ``layer``, ``site``, ``pose``, ``sign``,
-        ``azimuth_deg``, ``x_mm``, ``y_mm``, ``z_mm``, ``domain_distance`` and ``in_domain`` of the first estimator,
-        and the patches (k, n, n, n, 3) of each estimator.
+        ``azimuth_deg``, ``a_per_us`` (simulated), ``x_mm``, ``y_mm``, ``z_mm``, ``domain_distance`` and ``in_domain``
+        of the first estimator; and the patches (k, n, n, n, 3) of each estimator.
 
     Raises:
         InputError: no models, one of another pulse, fields that are not those of the simulation, no rows.
@@ -77,6 +77,7 @@ def judge(
         "pose": source.draw.pose[rows],
         "sign": source.draw.sign[rows],
         "azimuth_deg": np.asarray(neurons.azimuth_deg, np.float64),
+        "a_per_us": np.asarray(results["factor"], np.float64)[rows],
         **dict(zip(("x_mm", "y_mm", "z_mm"), positions.T, strict=True)),
         "domain_distance": distance,
         "in_domain": distance <= float(models[first].domain.limit),
