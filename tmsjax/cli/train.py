@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from tmsjax.core.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tmsjax.cli.stages import Say
+    from tmsjax.simulate import Dataset
+    from tmsjax.surrogate import Surrogate, UniformMap
+    from tmsjax.surrogate.recipe import Recipe
+    from tmsjax.surrogate.search import Trial
+    from tmsjax.surrogate.source import Examples
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
     """Train a surrogate on a dataset of ``tmsjax simulate`` and save its weights with a card.
 
-    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic --licence CC-BY-4.0
+    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic/support --licence CC-BY-4.0
+
+    Example: tmsjax train L5.zarr --out L5_cnn --licence CC-BY-4.0 --family cnn --checkpoints L5_run --curves L5.png
     """
 
     dataset: tyro.conf.Positional[Path]
@@ -22,10 +36,26 @@ class TrainOptions:
     """Folder for the weights and card.json."""
     licence: str
     """Licence of the weights, written to the card: it follows the reconstruction's."""
+    family: Literal["support", "cnn"] = "support"
+    """Functionals of the field, or the convolutional network of Aberra et al. (2023)."""
+    schedule: Literal["short", "paper"] = "short"
+    """Of the network: what two cores finish, or the paper's (2,000 epochs of Adam at 1e-5, mean squared error)."""
+    search: int = 0
+    """Networks to draw at random from the paper's ranges, of which the best is trained; the paper drew 52."""
+    epochs: int | None = None
+    """Another number of epochs than the schedule's (of the search's networks too)."""
+    checkpoints: Path | None = None
+    """Folder that keeps the run: after an interruption the same command goes on there, to the same weights."""
+    curves: Path | None = None
+    """Figure of the training curves (.png or .pdf)."""
     side_mm: float = 1.5
     """Side of the sampling grid."""
     z_shift_mm: float = 0.0
     """Shift of the grid along the somatodendritic axis."""
+    polarisation: bool = True
+    """Support functions start from what the ends of the cell's axon feel of the field; otherwise they fit any cell."""
+    head: Path | None = None
+    """Label file of the recipe's head if that is not bundled; its sha256 must be the recipe's."""
     seed: int = 0
     """Of the split, the start and the order of training."""
     uniform: bool = True
@@ -37,17 +67,18 @@ class TrainOptions:
 def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
     """Train a surrogate on a dataset of ``tmsjax simulate`` and save its weights with a card.
 
-    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic --licence CC-BY-4.0
+    Example: tmsjax train L5.zarr --out weights/open/L5_PC_1/monophasic/support --licence CC-BY-4.0
+
+    Example: tmsjax train L5.zarr --out L5_cnn --licence CC-BY-4.0 --family cnn --checkpoints L5_run --curves L5.png
     """
     from rich.console import Console
 
     import tmsjax as tj
     from tmsjax.cli.stages import Stages
-    from tmsjax.core.errors import InputError
     from tmsjax.simulate import open_dataset
-    from tmsjax.surrogate import source as sources
     from tmsjax.surrogate.recipe import Recipe
 
+    _check(options)
     console = Console()
     stages = Stages(console)
     dataset = open_dataset(options.dataset)
@@ -60,8 +91,7 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
             mend="run the same tmsjax simulate again: it goes on where it stopped",
         )
     with stages("fields") as say:
-        source = sources.Source(recipe, say)
-        data = sources.examples(source, dataset.results(), options.side_mm, options.z_shift_mm)
+        data = _examples(options, dataset, recipe, say)
         say(f"{len(data.rows)} of {len(dataset)} thresholds have a patch within the tissue")
     baseline = None
     if options.uniform:
@@ -72,19 +102,8 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
                 cell, grid, recipe.pulse, tolerance=0.01, initiation=False, engine="cable", progress=say
             )
             baseline = tj.surrogate.uniform.from_table(grid, truth.v_per_m)
-    with stages("training") as say:
-        spec = tj.surrogate.SurrogateSpec(
-            cell=recipe.cell, pulse=recipe.pulse, side_mm=options.side_mm, z_shift_mm=options.z_shift_mm
-        )
-        model, report = tj.surrogate.train(
-            data.patches,
-            data.v_per_m,
-            spec,
-            seed=options.seed,
-            groups=data.site,
-            uniform=baseline,
-            progress=say,
-        )
+    fitted = _network if options.family == "cnn" else _support
+    model, report = fitted(options, recipe, data, baseline, stages, console)
     with stages("weights"):
         card = {
             "data_hash": dataset.content_hash(),
@@ -92,8 +111,145 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
             "licence": options.licence,
         }
         folder = tj.surrogate.save(model, options.out, card=card)
+    if options.curves is not None:
+        from tmsjax.viz import training_curves
+
+        names = [f"member {i + 1}" for i in range(len(report["histories"]))]
+        training_curves(
+            options.curves,
+            dict(zip(names, report["histories"], strict=True)),
+            caption=f"{recipe.cell}, {recipe.pulse} pulse, {options.family}",
+        )
     for name, score in report["scores"].items():
         if isinstance(score, dict):
             numbers = "  ".join(f"{key} {value:.3g}" for key, value in score.items())
             console.print(f"{name:<10} {numbers}", highlight=False, markup=False)
     console.print(f"\nWeights: {folder}", highlight=False, markup=False)
+
+
+def _check(options: TrainOptions) -> None:
+    """Refuse what cannot be done before fields are solved for it."""
+    if options.search and (options.family != "cnn" or options.checkpoints is None):
+        raise InputError(
+            "--search", got=f"--family {options.family}", expected="--family cnn, and --checkpoints to keep its trials"
+        )
+    for name, value in (("--epochs", options.epochs), ("--search", options.search or None)):
+        if value is not None and value < 1:
+            raise InputError(name, got=value, expected="1 or more")
+    if options.curves is not None and options.curves.suffix not in (".png", ".pdf"):
+        raise InputError("--curves", got=options.curves, expected="a .png or .pdf file")
+
+
+def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, say: Say) -> Examples:
+    """The dataset's patches: solving their fields takes minutes, so that a run's folder keeps them."""
+    import numpy as np
+
+    from tmsjax.core.files import staged_file
+    from tmsjax.nn.runs import check_identity
+    from tmsjax.surrogate import source as sources
+
+    def make() -> Examples:
+        source = sources.Source(recipe, say, head_file=options.head)
+        return sources.examples(source, dataset.results(), options.side_mm, options.z_shift_mm)
+
+    if options.checkpoints is None:
+        return make()
+    options.checkpoints.mkdir(parents=True, exist_ok=True)
+    about = {"dataset": dataset.content_hash(), "side_mm": options.side_mm, "z_shift_mm": options.z_shift_mm}
+    check_identity(options.checkpoints / "examples.json", about)
+    path = options.checkpoints / "examples.npz"
+    if not path.is_file():
+        data = make()
+        with staged_file(path) as stage:
+            np.savez(stage, **{field.name: getattr(data, field.name) for field in dataclasses.fields(data)})
+    with np.load(path) as kept:
+        return sources.Examples(**kept)
+
+
+def _support(
+    options: TrainOptions, recipe: Recipe, data: Examples, baseline: UniformMap | None, stages: Any, console: Console
+) -> tuple[Surrogate, dict[str, Any]]:
+    import tmsjax as tj
+    from tmsjax.surrogate import polarisation, polarised, polynomial
+
+    spec = tj.surrogate.SurrogateSpec(
+        cell=recipe.cell, pulse=recipe.pulse, side_mm=options.side_mm, z_shift_mm=options.z_shift_mm
+    )
+    sites, training = None, polynomial.TRAINING
+    if options.polarisation:
+        with stages("polarisation") as say:
+            cell = tj.cells.load(recipe.cell, root=options.cells)
+            sites = polarisation.of_patches(cell, recipe.pulse, spec.n, options.side_mm, options.z_shift_mm)
+            training = polarised.TRAINING
+            say(f"{len(sites)} ends of the axon")
+    with stages("training") as say:
+        return tj.surrogate.train(
+            data.patches,
+            data.v_per_m,
+            spec,
+            options.seed,
+            sites=sites,
+            groups=data.site,
+            uniform=baseline,
+            training=dataclasses.replace(training, epochs=options.epochs or training.epochs),
+            folder=None if options.checkpoints is None else options.checkpoints / "support",
+            progress=say,
+        )
+
+
+def _network(
+    options: TrainOptions, recipe: Recipe, data: Examples, baseline: UniformMap | None, stages: Any, console: Console
+) -> tuple[Surrogate, dict[str, Any]]:
+    import tmsjax as tj
+    from tmsjax.surrogate import cnn_train, search
+
+    paper = options.schedule == "paper"
+    training = cnn_train.PAPER_TRAINING if paper else cnn_train.SHORT_TRAINING
+    training = dataclasses.replace(training, epochs=options.epochs or training.epochs)
+    spec = tj.surrogate.SurrogateSpec(
+        cell=recipe.cell,
+        pulse=recipe.pulse,
+        side_mm=options.side_mm,
+        z_shift_mm=options.z_shift_mm,
+        family="cnn",
+        model=tj.surrogate.CnnSpec() if paper else cnn_train.SHORT_MODEL,
+    )
+    if options.search:
+        with stages("search") as say:
+            trials = search.search(
+                data.patches,
+                data.v_per_m,
+                spec,
+                options.seed,
+                trials=options.search,
+                groups=data.site,
+                training=training,
+                ranges=search.PAPER_RANGES if paper else search.SHORT_RANGES,
+                folder=options.checkpoints / "search",  # pyright: ignore[reportOptionalOperand]
+                progress=say,
+            )
+            say(f"trial {trials[0].number + 1} of {len(trials)}: loss {trials[0].loss:.4g}")
+        for trial in trials[:5]:
+            console.print(_told(trial), highlight=False, markup=False)
+        spec, training = dataclasses.replace(spec, model=trials[0].model), trials[0].training
+    with stages("training") as say:
+        return tj.surrogate.train_cnn(
+            data.patches,
+            data.v_per_m,
+            spec,
+            options.seed,
+            groups=data.site,
+            uniform=baseline,
+            training=training,
+            folder=None if options.checkpoints is None else options.checkpoints / "cnn",
+            progress=say,
+        )
+
+
+def _told(trial: Trial) -> str:
+    m, how = trial.model, trial.training
+    return (
+        f"trial {trial.number + 1}: loss {trial.loss:.4g}, {m.conv_layers} convolutions of {m.kernel} from {m.filters} "
+        f"filters, {m.dense_layers} dense layers from {m.units} units, shrink {m.shrink:.2f}, {m.activation}, dropout "
+        f"{m.dropout:.2f}, batch norm {m.batch_norm or 'off'}, batch {how.batch}, rate {how.learning_rate:.2g}"
+    )

@@ -1,0 +1,181 @@
+"""``tmsjax train`` on a synthetic dataset: both families, the search, going on after an interruption, bad options."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from surrogate.synthetic_thresholds import fields, hidden_functionals, thresholds
+
+import tmsjax.simulate
+from tmsjax.cli.train import TrainOptions, train
+from tmsjax.core.errors import InputError
+from tmsjax.surrogate import cnn_train, load, source
+from tmsjax.surrogate.cnn import CnnSpec
+from tmsjax.surrogate.recipe import Recipe
+from tmsjax.surrogate.search import Ranges
+
+PATCHES = fields(120, seed=5)
+RECIPE = Recipe(cell="open/L4_LBC_1", layer="L4", thresholds=120)
+
+
+class Synthetic:
+    """A finished dataset of the hidden law's thresholds; the last two rows found none."""
+
+    attrs = {"recipe": RECIPE.as_dict(), "versions": {"tmsjax": "test"}, "cell": RECIPE.cell}  # noqa: RUF012
+    left: tuple = ()
+
+    def __init__(self, path):
+        self.path = path
+
+    def __len__(self):
+        return len(PATCHES)
+
+    def pending(self):
+        return self.left
+
+    def content_hash(self):
+        return f"hash of {Path(self.path).name}"
+
+    def results(self):
+        v = thresholds(PATCHES, hidden_functionals())
+        soma = np.linalg.norm(PATCHES[:, 4, 4, 4].astype(np.float64), axis=-1)
+        return {"status": np.repeat([0, 1], [118, 2]), "v_per_m": v, "factor": v / soma}
+
+
+class Fields(source.Source):
+    """Stands for the fields of a recipe, which take minutes; counts how often they are solved."""
+
+    solved = 0
+
+    def __init__(self, recipe, say, head_file=None):
+        type(self).solved += 1
+        self.count = recipe.thresholds
+
+    @property
+    def site(self):
+        return np.arange(self.count) // 2
+
+    def patches(self, rows, side_mm, z_shift_mm, n):
+        return PATCHES[rows]
+
+
+@pytest.fixture(autouse=True)
+def _synthetic(monkeypatch):
+    monkeypatch.setattr(tmsjax.simulate, "open_dataset", Synthetic)
+    monkeypatch.setattr(source, "Source", Fields)
+    monkeypatch.setattr(cnn_train, "SHORT_MODEL", CnnSpec(filters=4, kernel=3, units=4, output="log"))
+    monkeypatch.setattr(Fields, "solved", 0)
+
+
+def options(folder, **others):
+    how = {"uniform": False, "licence": "CC0-1.0", "out": folder / "weights", "epochs": 2}
+    return TrainOptions(Path("synthetic.zarr"), **{**how, **others})
+
+
+def test_the_network_with_curves_and_a_card(tmp_path, capsys):
+    train(options(tmp_path, family="cnn", curves=tmp_path / "curves.png", checkpoints=tmp_path / "run"))
+    model = load(tmp_path / "weights")
+    assert model.spec.family == "cnn"
+    assert model.card["licence"] == "CC0-1.0"
+    assert model.card["data_hash"] == "hash of synthetic.zarr"
+    assert model.card["data"]["thresholds"] == 118
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    said = capsys.readouterr().out
+    assert "118 of 120 thresholds have a patch" in " ".join(said.split())
+    assert "mape_percent" in said
+    assert len((tmp_path / "run" / "cnn" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("family", ["support", "cnn"])
+def test_goes_on_after_an_interruption_to_the_same_weights(tmp_path, family, monkeypatch):
+    """The fields are not solved twice, and what an epoch left is used."""
+    from tmsjax.nn import runs
+
+    how = {"family": family, "polarisation": False}
+    train(options(tmp_path, out=tmp_path / "whole", **how))
+    record = runs.Run.record
+
+    def interrupted(self, values):
+        record(self, values)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.Run, "record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(options(tmp_path, checkpoints=tmp_path / "run", **how))
+    monkeypatch.setattr(runs.Run, "record", record)
+    train(options(tmp_path, checkpoints=tmp_path / "run", **how))
+    assert Fields.solved == 2
+    ours, theirs = (jax.tree.leaves(load(tmp_path / name).variables) for name in ("weights", "whole"))
+    assert [np.asarray(a).tobytes() for a in ours] == [np.asarray(b).tobytes() for b in theirs]
+
+
+def test_the_search_trains_the_best_of_what_it_drew(tmp_path, monkeypatch, capsys):
+    from tmsjax.surrogate import search
+
+    small = Ranges((1, 1), (3, 3), (3, 4), (1, 1), (3, 4), batch=(16, 32), learning_rate=(1e-3, 1e-2))
+    monkeypatch.setattr(search, "SHORT_RANGES", small)
+    train(options(tmp_path, family="cnn", search=2, epochs=1, checkpoints=tmp_path / "run"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "search" / "trials.jsonl").read_text().splitlines()]
+    best = min(lines, key=lambda line: line["loss"])
+    model = load(tmp_path / "weights").spec.model
+    assert (model.filters, model.units, model.batch_norm) == tuple(
+        best["model"][name] for name in ("filters", "units", "batch_norm")
+    )
+    assert "1 convolutions of 3 from" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_support_family_starts_from_the_cells_polarisation(tmp_path, monkeypatch, capsys):
+    import tmsjax.surrogate
+
+    seen = {}
+
+    def asked(*_, **options):
+        seen.update(options)
+        raise InterruptedError
+
+    monkeypatch.setattr(tmsjax.surrogate, "train", asked)
+    with pytest.raises(InterruptedError):
+        train(options(tmp_path))
+    assert seen["sites"].shape[2:] == (9, 9, 9, 3)
+    assert seen["training"].epochs == 2
+    assert "ends of the axon" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"search": 3}, "--search"),
+        ({"search": 3, "family": "cnn"}, "--checkpoints"),
+        ({"epochs": 0}, "--epochs"),
+        ({"curves": Path("curves.txt")}, "--curves"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, wrong, message):
+    with pytest.raises(InputError, match=message):
+        train(options(tmp_path, **wrong))
+    assert Fields.solved == 0
+
+
+def test_an_unfinished_dataset_and_a_folder_of_another_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Synthetic, "left", (3, 4))
+    with pytest.raises(InputError, match="2 of 120 thresholds still to do"):
+        train(options(tmp_path))
+    monkeypatch.setattr(Synthetic, "left", ())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "examples.json").write_text('{"dataset": "another"}')
+    with pytest.raises(InputError, match="another training"):
+        train(options(tmp_path, checkpoints=tmp_path / "run"))
+
+
+def test_help_shows_an_example():
+    done = subprocess.run(
+        [sys.executable, "-c", "from tmsjax.cli import main; main()", "train", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.replace("│", " ").split())
+    for part in ("tmsjax train L5.zarr", "--family", "--search", "--epochs", "--checkpoints", "--curves"):
+        assert part in text
