@@ -57,6 +57,14 @@ def test_shares_add_up():
     np.testing.assert_array_equal(total[ndimage.binary_erosion(labels > 0, iterations=2)], 1.0)
 
 
+def test_air_round_the_head_does_not_matter():
+    labels = shells(*SHELLS["skull 3 mm and CSF 2 mm at 2 mm"])
+    tight = labels[tuple(slice(min(x) - 2, max(x) + 3) for x in np.nonzero(labels))]
+    roomy = dict(heads.fractions(np.pad(tight, 12)))
+    for label, share in heads.fractions(tight):
+        np.testing.assert_array_equal(share, roomy[label][12:-12, 12:-12, 12:-12])
+
+
 def test_mirrored_labels_give_mirrored_shares():
     labels = shells(*SHELLS["skull 3 mm and CSF 2 mm at 2 mm"])
     turned = np.ascontiguousarray(labels[::-1].transpose(2, 0, 1))

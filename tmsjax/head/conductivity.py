@@ -112,7 +112,8 @@ def _level(indicator: np.ndarray, edge: np.ndarray, thin: np.ndarray) -> np.ndar
 def _smooth(indicator: np.ndarray, s: float, weight: float) -> np.ndarray:
     """``weight`` G - (weight - 1) GG of an indicator, less its value 1/2 on a plane, over the slope there."""
     once = ndimage.gaussian_filter(indicator, s, mode="nearest", truncate=3)
-    twice = ndimage.gaussian_filter(once, s, mode="nearest", truncate=3)
+    # Not G of G: what the border repeats would have been smoothed once already, and shares would depend on the padding.
+    twice = ndimage.gaussian_filter(indicator, s * np.sqrt(2), mode="nearest", truncate=3)
     slope = (weight - (weight - 1) / np.sqrt(2)) / (s * np.sqrt(2 * np.pi))
     return ((weight * once - (weight - 1) * twice - 0.5) / slope).astype(np.float32)
 
