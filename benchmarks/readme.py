@@ -24,7 +24,7 @@ FIELD_ROWS = (
         "field in the grey matter of a folded synthetic head, 1 mm, against 0.5 mm",
         lambda v: f"{100 * v:.1f} %",
     ),
-    ("pyamg", "time of a further field of head S1, 1 mm: pyamg over ours", lambda v: f"{v:.0f} x"),
+    ("pyamg", "CPU time of a further field of head S1, 1 mm: pyamg over ours", lambda v: f"{v:.0f} x"),
     ("scipy", "the same: SciPy's CG + Jacobi over ours", lambda v: f"{v:.0f} x"),
     (
         "pose model, 5000 points of a 25 mm region, 1 mm: one more",
