@@ -30,3 +30,14 @@ def s1():
 @pytest.fixture(scope="session")
 def s1_scalp(s1):
     return heads.scalp_surface(s1)
+
+
+@pytest.fixture(scope="session")
+def small_source(tmp_path_factory):
+    """Fields of a recipe on a small head of spheres (``small_head.py``), and that head's label file."""
+    from small_head import recipe, write_labels
+
+    from tmsjax.surrogate.source import Source
+
+    labels = write_labels(tmp_path_factory.mktemp("small_head"))
+    return Source(recipe(labels), head_file=labels), labels

@@ -22,7 +22,7 @@ def write_labels(folder):
 
 
 def recipe(path, **changes):
-    """A recipe for it: 2 poses x 2 directions x 25 sites x 3 azimuths."""
+    """A recipe for it: 2 poses x 2 directions x 20 sites x 3 azimuths."""
     table = {
         "cell": "open/L5_PC_1",
         "layer": "L5",
@@ -32,7 +32,7 @@ def recipe(path, **changes):
         "coil": "Circular_50mm",
         "design": "every",
         "poses": 2,
-        "sites": 25,
+        "sites": 20,
         "rotations": 3,
         "radius_mm": 12,
     }
