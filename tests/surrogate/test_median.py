@@ -5,13 +5,14 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_head import results
 from synthetic_thresholds import QUICK, SIDE_MM, hidden_functionals, thresholds
 
 from tmsjax import surrogate
 from tmsjax.core.errors import InputError
 from tmsjax.surrogate import SupportSpec, SurrogateSpec, features, median, weise
 from tmsjax.surrogate.baselines import train_weise
-from tmsjax.surrogate.median_train import Clone, median_examples, train_median, turned_patches
+from tmsjax.surrogate.median_train import Clone, clone, median_examples, train_median, turned_patches
 
 AZIMUTHS = np.arange(12) * 30.0
 CLONES = [hidden_functionals(seed=seed) for seed in (1, 2, 3)]
@@ -106,6 +107,21 @@ def test_it_beats_the_average_by_angle_and_gradient(trained):
     errors = np.abs(np.asarray(average.predict(examples.patches[held])) / examples.v_per_m[held] - 1)
     assert 100 * errors.mean() > 1.5 * report["scores"]["surrogate"]["mape_percent"]
     assert np.ptp(weise.relative_gradients(examples.patches, SIDE_MM)[:, 1]) > 20
+
+
+def test_datasets_of_one_recipe_share_their_places(small_source):
+    """Two clones on the same sites; the median over both and all azimuths of each pose, direction and site."""
+    source, _ = small_source
+    laws = [results(source, lambda p, w=w: thresholds(p, w)) for w in CLONES[:2]]
+    spec = SurrogateSpec("synthetic/population", side_mm=SIDE_MM)
+    found = median_examples([clone(source, simulated, spec) for simulated in laws], azimuths=3)
+    draw = source.draw
+    assert len(found.place) + found.left_out == 2 * 2 * 20
+    for place, value in zip(found.place[::7], found.v_per_m[::7], strict=True):
+        pose_sign, site = divmod(place, 20)
+        rows = (draw.pose == pose_sign // 2) & (draw.sign == 2 * (pose_sign % 2) - 1) & (source.site == site)
+        assert rows.sum() == 3
+        assert value == pytest.approx(np.median([simulated["v_per_m"][rows] for simulated in laws]), rel=1e-5)
 
 
 def test_saved_like_any_other(trained, tmp_path):

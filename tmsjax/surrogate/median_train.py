@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,8 @@ from tmsjax.nn import TrainSpec
 from tmsjax.surrogate import domain, features
 from tmsjax.surrogate.evaluate import evaluate
 from tmsjax.surrogate.median import HIGHEST, MedianSpec, turn
+from tmsjax.surrogate.source import Source
+from tmsjax.surrogate.source import examples as examples_of
 from tmsjax.surrogate.support import SupportSpec
 from tmsjax.surrogate.train import BLOCK, DOMAIN_DEGREE, coefficients_of, train
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
@@ -50,6 +52,18 @@ class MedianExamples:
     place: Int[np.ndarray, " m"]
     site: Int[np.ndarray, " m"]
     left_out: int
+
+
+def clone(source: Source, results: Mapping[str, np.ndarray], spec: SurrogateSpec) -> Clone:
+    """The thresholds of one clone from its dataset (``results`` is ``Dataset.results()``), on the grid of ``spec``.
+
+    Datasets of one recipe for several clones (``design = "every"``, ``Recipe.of_cell``) share their ``source``, and so
+    the numbers of their places.
+    """
+    some = examples_of(source, dict(results), spec.side_mm, spec.z_shift_mm, spec.n)
+    pose, sign = source.draw.pose[some.rows], source.draw.sign[some.rows]
+    place = (2 * pose + (sign > 0)) * source.recipe.sites + some.site
+    return Clone(some.patches, some.v_per_m, place, some.site)
 
 
 def median_examples(clones: Sequence[Clone], azimuths: int = 3) -> MedianExamples:
