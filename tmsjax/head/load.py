@@ -66,7 +66,7 @@ def load(
             by its ``final_tissues.nii.gz``, whose labels are its tags.
         surfaces: a folder of cortical surfaces (see ``load_surfaces``) in the label map's world frame. Left out, the
             label map's own folder is searched, and an incomplete set there is ignored with a warning; a head without
-            surfaces has ``surfaces=None``. "from labels" makes them of the labels (``surfaces_from_labels``, a minute
+            surfaces has ``surfaces=None``. "from labels" makes them of the labels (``surfaces_from_labels``, 20 s
             for a whole head), whatever surfaces lie beside these.
         conductivity: label -> S/m; replaces or extends ``PAPER_CONDUCTIVITY``.
         mni_to_head: (4, 4) affine MNI152 mm -> scanner RAS+ mm of the label map, or a file of it: text (also a .mat of
