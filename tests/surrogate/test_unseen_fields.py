@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from synthetic_thresholds import fields, hidden_functionals, thresholds
 
+from tmsjax import cells, surrogate
 from tmsjax.core.errors import InputError
 from tmsjax.surrogate import uniform
 from tmsjax.surrogate.evaluation import (
@@ -13,6 +14,7 @@ from tmsjax.surrogate.evaluation import (
     point_source_field,
     point_source_patches,
     point_source_test,
+    simulate_point_sources,
     uniform_field_test,
     uniform_patches,
 )
@@ -110,3 +112,20 @@ def test_area_under_the_curve_by_hand():
     assert area_under_curve([np.inf, 3], [2, 0]) == 1.0
     with pytest.raises(InputError):
         area_under_curve([], [1])
+
+
+def test_a_simulated_neuron_near_and_far_from_electrodes():
+    """The bundled basket cell: far sources are predicted, near ones flagged and missed, one in the cell left out."""
+    model = surrogate.load("open/L4_LBC_1")
+    places = np.array([[0, 0, 0.01], [0.55, 0.55, 0.55], [0.3, 0.2, -0.4], [0, 6.0, 0], [8.0, 0, 0]])
+    kept, truth = simulate_point_sources(cells.load("open/L4_LBC_1"), places, tolerance=0.01, initiation=False)
+    np.testing.assert_array_equal(kept, places[1:])
+    assert truth.ok.all()
+    assert truth.factor[1] < truth.factor[0] < truth.factor[2:].min() / 5
+    _, columns = point_source_test(model, kept, truth.factor)
+    known = columns["domain_distance"] <= float(model.domain.limit)
+    np.testing.assert_array_equal(known, [False, False, True, True])
+    assert np.abs(columns["error_percent"][known]).max() < 5
+    assert np.abs(columns["error_percent"][~known]).min() > 20
+    with pytest.raises(InputError, match="no electrode"):
+        simulate_point_sources(cells.load("open/L4_LBC_1"), places[:1])
