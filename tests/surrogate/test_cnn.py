@@ -108,3 +108,39 @@ def test_predicts_as_a_surrogate(spec):
     )
     gradient = jax.grad(lambda x: model.predict(x).sum())(few[:2])
     np.testing.assert_allclose(jnp.sum(gradient * few[:2], (1, 2, 3, 4)), 0, atol=1e-2 * jnp.abs(gradient).max())
+
+
+@pytest.mark.parametrize("spec", [SMALL, dataclasses.replace(SMALL, batch_norm="after", output="log")])
+def test_prepared_kernels_give_the_same_thresholds(spec):
+    variables = cnn.network(spec, 9).init(jax.random.key(3))
+    ready = cnn.prepared(spec, variables, 9)
+    assert set(ready) == {*variables, "ready"}
+    np.testing.assert_allclose(
+        cnn.thresholds(spec, ready, patches(20)), cnn.thresholds(spec, variables, patches(20)), rtol=1e-5
+    )
+
+
+def test_outputs_are_thresholds_or_their_logarithms():
+    variables = cnn.network(SMALL, 9).init(jax.random.key(4))
+    log = dataclasses.replace(SMALL, output="log", unit_v_per_m=150.0)
+    plain = cnn.thresholds(SMALL, variables, patches())
+    np.testing.assert_allclose(cnn.thresholds(log, variables, patches()), 150 * np.exp(plain), rtol=1e-5)
+
+
+def test_dropout_and_batch_statistics_only_with_a_key():
+    spec = dataclasses.replace(SMALL, dropout=0.5, batch_norm="before")
+    net = cnn.network(spec, 9)
+    variables = net.init(jax.random.key(5))
+    np.testing.assert_array_equal(net.apply(variables, patches()), net.apply(variables, patches()))
+    first, averages = net.apply(variables, patches(), key=jax.random.key(0))
+    other, _ = net.apply(variables, patches(), key=jax.random.key(1))
+    assert not np.allclose(first, other)
+    fast, _ = net.apply(variables, patches(), key=jax.random.key(0), fast=True)
+    np.testing.assert_allclose(fast, first, rtol=1e-3, atol=1e-4)
+    # The first layer's running mean has moved a hundredth of the way to the batch's.
+    kernel = variables["kernels"][0]
+    batch = jax.lax.conv_general_dilated(
+        patches(), kernel, (1, 1, 1), "VALID", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+    )
+    np.testing.assert_allclose(averages[0][0], 0.01 * batch.mean((0, 1, 2, 3)), atol=1e-5)
+    np.testing.assert_allclose(averages[0][1], 0.99 + 0.01 * batch.var((0, 1, 2, 3)), rtol=1e-4)

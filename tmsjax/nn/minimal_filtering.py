@@ -61,11 +61,20 @@ def transforms(n: int, r: int) -> Transforms:
 
 def correlate(x: Float[Array, "n n n b c"], kernel: Float[Array, "r r r c f"]) -> Float[Array, "m m m b f"]:
     """Valid 3-D correlation (what networks call convolution) of a batch, channels last, batch before them."""
-    n, r = x.shape[0], kernel.shape[0]
-    t = transforms(n, r)
-    products = jnp.einsum(
-        "xyzbc,xyzcf->xyzbf", _along_axes(t.data, x), _along_axes(t.kernel, kernel), precision=HIGHEST
-    )
+    return correlate_transformed(x, transformed(kernel, x.shape[0]), kernel.shape[0])
+
+
+def transformed(kernel: Float[Array, "r r r c f"], n: int) -> Float[Array, "n n n c f"]:
+    """The kernel as ``correlate_transformed`` takes it, for n samples a side: once for many calls."""
+    return _along_axes(transforms(n, kernel.shape[0]).kernel, kernel)
+
+
+def correlate_transformed(
+    x: Float[Array, "n n n b c"], kernel: Float[Array, "n n n c f"], r: int
+) -> Float[Array, "m m m b f"]:
+    """``correlate`` with a kernel of r samples a side that is ``transformed``."""
+    t = transforms(x.shape[0], r)
+    products = jnp.einsum("xyzbc,xyzcf->xyzbf", _along_axes(t.data, x), kernel, precision=HIGHEST)
     return _along_axes(t.output, products)
 
 
