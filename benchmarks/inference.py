@@ -1,148 +1,276 @@
-"""Thresholds per second of the support-function surrogate: `python -m benchmarks.inference [--quick] [--gpu]`.
+"""Thresholds per second of the surrogates: `python -m benchmarks.inference [--quick] [--gpu]`.
 
-Two paths of the same model, interleaved in the same run: through the coefficients of the polynomial fit (what
-`Surrogate.predict` does) and with the fit folded into functionals of the raw 2,187 samples. Both are checked against
-float64 numpy. Each setting (one core, all cores, GPU) runs in a process of its own. The weights are the bundled
-`open/L5_PC_1` where they are there, untrained otherwise: the speed does not depend on them.
+On one pinned core, taking turns: the paper's network by minimal filtering (with its kernels transformed in every call,
+and with them transformed before, ``surrogate.cnn.prepared``), the same by XLA's own convolution, the same
+in TensorFlow's graph mode, the support-function model from samples, and the way from a field on its voxels to
+thresholds (samples, features, thresholds). CPU-seconds, medians. Networks have the bundled weights where they are there
+and untrained ones otherwise, which are as fast.
+
+TensorFlow is part of the extra `bench`; in an environment of its own, TMSJAX_TENSORFLOW names its Python. Where there
+is none, its rows are left out and this is said.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from benchmarks import _common
 
-PATHS = ("polynomial", "raw", "predict from host memory")
+CELL = "open/L5_PC_1"
+BATCHES = (1, 32, 256, 1024)
+NEURONS = 16384
+OURS, READY, PLAIN = "network, ours", "ours, kernels ready", "XLA's convolution"
+TENSORFLOW, SUPPORT = "TensorFlow", "support model"
+COMPACT = 4
+"""Samples a side of the model for millions of neurons: 64 instead of 729."""
 
 
-def model_for(degrees):
+def surrogates() -> dict[str, tuple[Any, str]]:
+    """Family -> (model, where its weights are from)."""
     import jax
     import numpy as np
 
     from tmsjax import surrogate
-    from tmsjax.surrogate import domain, features, support
+    from tmsjax.surrogate import cnn, domain, features, support
 
-    if ("open/L5_PC_1", "monophasic", "support") in surrogate.available() and degrees is None:
-        return surrogate.load("open/L5_PC_1"), "open/L5_PC_1"
-    spec = surrogate.SurrogateSpec("untrained", model=surrogate.SupportSpec(degrees or (4, 5, 6)))
-    variables = {}
-    for i, degree in enumerate(spec.model.degrees):
-        start = support.member(spec.model, degree).init(jax.random.key(i))
-        noise = 0.1 * np.random.default_rng(i).normal(size=start["kernel"].shape)
-        variables[f"member_{i}"] = {**start, "kernel": ((start["kernel"] + noise) / 200).astype(np.float32)}
-    c = np.random.default_rng(0).normal(size=(500, features.count(3)))
-    return surrogate.Surrogate(variables, domain.fit(c, 3), spec), "untrained"
+    there = surrogate.available()
+    inside = domain.fit(np.random.default_rng(0).normal(size=(500, features.count(3))), 3)
+    found = {}
+    for family in ("cnn", "support"):
+        if (CELL, "monophasic", family) in there:
+            found[family] = surrogate.load(CELL, family=family), CELL
+    if "cnn" not in found:
+        model = surrogate.CnnSpec(unit_v_per_m=200.0)
+        spec = surrogate.SurrogateSpec("untrained", family="cnn", model=model)
+        found["cnn"] = surrogate.Surrogate(cnn.network(model, 9).init(jax.random.key(0)), inside, spec), "untrained"
+    compact = surrogate.SurrogateSpec("untrained", n=COMPACT, model=surrogate.SupportSpec((2,), 128))
+    full = dataclasses.replace(compact, n=9, model=surrogate.SupportSpec((2, 3, 4)))
+    for name, spec in (("support", full), ("compact", compact)):
+        if name not in found:
+            variables = {}
+            for i, degree in enumerate(spec.model.degrees):
+                start = support.member(spec.model, degree).init(jax.random.key(i))
+                variables[f"member_{i}"] = {**start, "kernel": start["kernel"] / 200}
+            found[name] = surrogate.Surrogate(variables, inside, spec), "untrained"
+    return found
 
 
-def raw_functionals(model):
-    """[(functionals (k, 2187), sharpness)] of every member: the projection folded into its kernel."""
+def patches(count: int, n: int = 9):
     import numpy as np
 
-    from tmsjax.surrogate import features
-
-    folded, n = [], model.spec.n
-    for i, degree in enumerate(model.spec.model.degrees):
-        member = model.variables[f"member_{i}"]
-        kernel = np.asarray(member["kernel"], np.float64)
-        basis = features.basis(n, degree).reshape(n**3, -1) / n**3
-        raw = np.einsum("kfc,nf->knc", kernel.reshape(len(kernel), -1, 3), basis).reshape(len(kernel), -1)
-        folded.append((raw, float(np.exp(np.float64(member["log_sharpness"])))))
-    return folded
+    rng = np.random.default_rng(0)
+    mean = rng.normal(size=(count, 1, 1, 1, 3))
+    mean /= np.linalg.norm(mean, axis=-1, keepdims=True)
+    return (mean + 0.1 * rng.normal(size=(count, n, n, n, 3))).astype(np.float32)
 
 
-def reference(folded, patches):
-    """Thresholds in float64 numpy, V/m at the centre, from the raw functionals (p-norm form)."""
-    import numpy as np
+class Peer:
+    """TensorFlow's process; ``version`` is None where there is no TensorFlow."""
 
-    flat = patches.reshape(len(patches), -1).astype(np.float64)
-    middle = flat.shape[1] // 2 - 1
-    centre = np.linalg.norm(flat[:, middle : middle + 3], axis=1)
-    each = []
-    for raw, q in folded:
-        drive = np.maximum(flat @ raw.T, 0) / centre[:, None]
-        top = drive.max(1, keepdims=True)
-        each.append(top[:, 0] * ((drive / top) ** q).sum(1) ** (1 / q))
-    return 1 / np.median(each, 0)
+    def __init__(self, variables: Any, inputs: Any, folder: str) -> None:
+        import numpy as np
+
+        names = (("kernels", "kernel_"), ("biases", "bias_"))
+        arrays = {f"{to}{i}": np.asarray(v) for of, to in names for i, v in variables[of].items()}
+        for i, layer in variables["dense"].items():
+            arrays |= {f"weights_{i}": np.asarray(layer["kernel"]), f"offsets_{i}": np.asarray(layer["bias"])}
+        np.savez(Path(folder) / "network.npz", **arrays, patches=inputs)
+        python = os.environ.get("TMSJAX_TENSORFLOW", sys.executable)
+        script = Path(__file__).with_name("_tensorflow_cnn.py")
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([python, str(script), f"{folder}/network.npz"], text=True, **pipes)
+        first = self._read()
+        self.version = json.loads(first)["version"] if first else None
+        self.outputs = json.loads(first)["outputs"] if first else []
+
+    def _read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def __call__(self, batch: int) -> float:
+        """CPU-seconds of one call."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{batch}\n")
+        self.process.stdin.flush()
+        return float(self._read())
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def interleaved(paths: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
+    """Median seconds of every path, taking turns; each call says how long it took."""
+    for path in paths.values():
+        path()
+    times: dict[str, list[float]] = {name: [] for name in paths}
+    for _ in range(repeats):
+        for name, path in paths.items():
+            times[name].append(path())
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def clocked(function: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
+    """The call's seconds: of the CPU where there is one core, of the wall otherwise."""
+    import jax
+
+    one_core = jax.default_backend() == "cpu" and len(os.sched_getaffinity(0)) == 1
+    clock = time.process_time if one_core else time.perf_counter
+
+    def call() -> float:
+        start = clock()
+        jax.block_until_ready(function(*arguments))
+        return clock() - start
+
+    return call
 
 
 def worker(quick: bool) -> dict:
-    """Rates of one setting (this process's cores or device), and errors against float64."""
+    """Rates on this process's core (or device), and errors against float64."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
-    from tmsjax.surrogate import support, types
+    from tmsjax.surrogate import cnn
+    from tmsjax.surrogate.types import CHUNK, FAMILIES
 
-    device = jax.default_backend()
-    batches = (64, 512, 8192) if quick else (64, 512, 8192, 65536)
-    batches = (*batches, 262144) if device == "gpu" and not quick else batches
-    rng = np.random.default_rng(0)
-    mean = rng.normal(size=(max(batches), 1, 1, 1, 3))
-    mean /= np.linalg.norm(mean, axis=-1, keepdims=True)
-    patches = (mean + 0.1 * rng.normal(size=(1, 9, 9, 9, 3))).astype(np.float32)
-    rows = []
-    for degrees in (None, (2,)):
-        model, name = model_for(degrees)
-        folded = raw_functionals(model)
-        truth = reference(folded, patches[:512])
-        on_device = [(jnp.asarray(raw, jnp.float32), jnp.float32(q)) for raw, q in folded]
+    device, models = jax.default_backend(), surrogates()
+    network, support = models["cnn"][0], models["support"][0]
+    batches = BATCHES[:3] if quick else BATCHES
+    x = patches(max(batches), network.spec.n)
+    x /= np.linalg.norm(x[:, 4, 4, 4], axis=-1)[:, None, None, None, None]
+    net = cnn.network(network.spec.model, network.spec.n)
+    plain = jax.jit(lambda v, x: net.apply(v, jax.vmap(partial(cnn.inputs, network.spec.model))(x)))
 
-        @jax.jit
-        def raw_path(some, on_device=on_device):
-            flat = some.reshape(len(some), -1)
-            middle = flat.shape[1] // 2 - 1
-            centre = jnp.linalg.norm(flat[:, middle : middle + 3], axis=1)
-            exact = jax.lax.Precision.HIGHEST
-            each = [
-                jax.vmap(support.p_norm, (0, None))(jnp.matmul(flat, w.T, precision=exact), q) for w, q in on_device
-            ]
-            return centre / jnp.median(jnp.stack(each), 0)
+    def thresholds(model, v, x):
+        return FAMILIES[model.spec.family][1](model.spec.model, v, x)
 
-        block = partial(types._block, model.spec, "field", model.variables, model.domain)
-        errors = {
-            "polynomial": float(np.abs(np.asarray(model.predict(patches[:512])) / truth - 1).max()),
-            "raw": float(np.abs(np.asarray(raw_path(jnp.asarray(patches[:512]))) / truth - 1).max()),
-        }
-        chunk = types.CHUNK[device]
+    ready = jax.block_until_ready(cnn.prepared(network.spec.model, network.variables, network.spec.n))
+    ours, functionals = (jax.jit(partial(thresholds, model)) for model in (network, support))
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Peer(network.variables, x, folder) if device == "cpu" else None
+        use_peer = peer is not None and peer.version is not None
+        rows = []
         for batch in batches:
-            some = patches[:batch]
-            there = [jnp.asarray(some[i : i + chunk]) for i in range(0, batch, chunk)]
+            some = jnp.asarray(x[:batch])
             paths = {
-                "polynomial": lambda there=there, block=block: [block(x) for x in there],
-                "raw": lambda there=there, f=raw_path: [f(x) for x in there],
-                "predict from host memory": lambda some=some, model=model: model.predict(some),
+                OURS: clocked(ours, network.variables, some),
+                READY: clocked(ours, ready, some),
+                PLAIN: clocked(plain, network.variables, some),
+                SUPPORT: clocked(functionals, support.variables, some),
             }
+            if use_peer:
+                paths[TENSORFLOW] = partial(peer, batch)
             seconds = interleaved(paths, 5 if quick else 15)
-            rates = {path: round(batch / s) for path, s in seconds.items()}
-            rows.append({"degrees": list(model.spec.model.degrees), "weights": name, "batch": batch, **rates})
-        rows[-1]["max_relative_error_against_float64"] = errors
+            rows.append({"batch": batch, **{name: round(batch / s) for name, s in seconds.items()}})
+        few = jnp.asarray(x[:64])
+        errors = {}
+        with jax.enable_x64(True):
+            exact = np.asarray(plain(jax.tree.map(_double, network.variables), _double(x[:64])))
+        reached = np.asarray(plain(network.variables, few))
+        errors["network, outputs by XLA's convolution"] = _worst(reached, exact)
+        scale = cnn.OUTPUTS[network.spec.model.output]
+        unit = network.spec.model.unit_v_per_m
+        errors["network, thresholds"] = _worst(
+            np.asarray(ours(network.variables, few)), unit * np.asarray(scale(exact))
+        )
+        if peer is not None and use_peer:
+            errors["network, outputs by TensorFlow"] = _worst(np.asarray(peer.outputs), exact)
+        version = peer.version if peer is not None else None
+        if peer is not None:
+            peer.close()
     kind = jax.devices()[0].device_kind
     cores = len(os.sched_getaffinity(0)) if device == "cpu" else None
-    return {"device": kind, "cores": cores, "per": "CPU-second" if cores == 1 else "second", "rows": rows}
+    result = {"device": kind, "cores": cores, "per": "CPU-second" if cores == 1 else "second", "rows": rows}
+    chain = end_to_end(models, 5 if quick else 11)
+    weights = {family: name for family, (_, name) in models.items()}
+    return {**result, "errors": errors, "tensorflow": version, "end to end": chain, "weights": weights, "chunk": CHUNK}
 
 
-def interleaved(paths, repeats):
-    """Median seconds of every path, taking turns: of the CPU where there is one core, of the wall otherwise."""
-    import jax
+def _double(x: Any):
+    import jax.numpy as jnp
     import numpy as np
 
-    one_core = jax.default_backend() == "cpu" and len(os.sched_getaffinity(0)) == 1
-    clock = time.process_time if one_core else time.perf_counter
-    times = {name: [] for name in paths}
-    for path in paths.values():
-        jax.block_until_ready(path())
-    for _ in range(repeats):
-        for name, path in paths.items():
-            started = clock()
-            jax.block_until_ready(path())
-            times[name].append(clock() - started)
-    return {name: float(np.median(t)) for name, t in times.items()}
+    return jnp.asarray(np.asarray(x, np.float64))
+
+
+def _worst(found: Any, exact: Any) -> float:
+    """Largest difference over the root mean square."""
+    import numpy as np
+
+    return float(np.abs(found - exact).max() / np.sqrt(np.mean(exact**2)))
+
+
+def end_to_end(models: dict[str, tuple[Any, str]], repeats: int) -> list[dict]:
+    """Neurons a second from a field at 1 mm: their samples alone, and all the way, for 729 and for 64 samples each."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from tmsjax.cortex import Population
+    from tmsjax.cortex import patches as sampled
+    from tmsjax.efield import EField
+    from tmsjax.response import thresholds as of_population
+    from tmsjax.surrogate import features
+    from tmsjax.surrogate.types import FAMILIES
+
+    rng = np.random.default_rng(0)
+    shape = (182, 218, 182)
+    grid = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij"), -1)
+    values = np.sin(grid @ (rng.normal(size=(3, 3)) / 12)).astype(np.float32)
+    field = EField(
+        jnp.asarray(values), jnp.ones(shape, bool), jnp.eye(4), jnp.zeros(()), jnp.asarray(0), tolerance=1e-4
+    )
+    count = NEURONS
+    turns = np.linalg.qr(rng.normal(size=(count, 3, 3)))[0]
+    population = Population(
+        positions=jnp.asarray(rng.uniform(70, 110, (count, 3)), jnp.float32),
+        rotations=jnp.asarray(turns * np.linalg.det(turns)[:, None, None], jnp.float32),
+        site=jnp.arange(count),
+        azimuth_deg=jnp.zeros(count),
+        weight=jnp.ones(count),
+        cell=jnp.zeros(count, jnp.int32),
+        layer="L5",
+        depth=0.5,
+    )
+    slices = [population[i : i + 2048] for i in range(0, count, 2048)]
+    rows = []
+    for name in ("support", "compact"):
+        model, weights = models[name]
+        spec = model.spec
+
+        @jax.jit
+        def sample(field, some, spec=spec):
+            return sampled(field, some, spec.side_mm, spec.z_shift_mm, spec.n)
+
+        @jax.jit
+        def chain(field, some, variables, spec=spec):
+            unit = jax.vmap(features.normalise)(sampled(field, some, spec.side_mm, spec.z_shift_mm, spec.n))
+            return FAMILIES[spec.family][1](spec.model, variables, unit.patch) / unit.magnitude
+
+        paths = {
+            "samples": clocked(lambda f=sample: [f(field, some) for some in slices]),
+            "one compiled chain": clocked(lambda f=chain, v=model.variables: [f(field, some, v) for some in slices]),
+            "response.thresholds": clocked(lambda m=model: of_population(m, field, population).v_per_m),
+        }
+        seconds = interleaved(paths, repeats)
+        rates = {path: round(count / s) for path, s in seconds.items()}
+        rows.append({"samples a side": spec.n, "weights": weights, **rates})
+    return rows
 
 
 def setting(name: str, quick: bool) -> dict:
@@ -157,35 +285,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--gpu", action="store_true", help="also measure JAX's CUDA device")
-    parser.add_argument("--worker", choices=("one core", "all cores", "gpu"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=("one core", "gpu"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         if options.worker == "one core":
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         print(json.dumps(worker(options.quick)))
         return
-    names = ["one core", "all cores"] + (["gpu"] if options.gpu else [])
-    results = {name: setting(name, options.quick) for name in names}
+    results = {name: setting(name, options.quick) for name in ("one core", *(["gpu"] if options.gpu else []))}
     for name, result in results.items():
-        print(f"\n{name}: {result['device']}, thresholds per {result['per']}")
-        for row in result["rows"]:
-            rates = "  ".join(f"{k} {v:>10,}" for k, v in row.items() if k in PATHS)
-            print(f"  degrees {row['degrees']!s:<10} batch {row['batch']:>7}  {rates}")
+        columns = list(result["rows"][0])
+        lines = [[row[c] for c in columns] for row in result["rows"]]
+        _common.table(f"{name}: {result['device']}, thresholds per {result['per']}", columns, lines)
+        columns = list(result["end to end"][0])
+        lines = [[row[c] for c in columns] for row in result["end to end"]]
+        _common.table("from a field on its voxels to thresholds, neurons", columns, lines)
+        _common.table("largest error over rms, float64", ("path", "error"), list(result["errors"].items()))
+    if results["one core"]["tensorflow"] is None:
+        print("\nno TensorFlow here (pip install tmsjax[bench], or TMSJAX_TENSORFLOW): its targets are not judged")
     _common.write("inference", results, targets(results), quick=options.quick)
 
 
 def targets(results: dict) -> list[dict]:
-    rows = results["one core"]["rows"]
-    largest = max(row["batch"] for row in rows)
-    row = next(row for row in rows if row["batch"] == largest)
-    key = "max_relative_error_against_float64"
-    error = max(e for r in results.values() for row in r["rows"] for e in row.get(key, {}).values())
-    return [
-        _common.target("relative error against float64, worst path", error, 1e-5),
-        _common.target(
-            "one core, polynomial path over raw functionals", row["polynomial"] / row["raw"], 1.0, at_least=True
-        ),
+    one = results["one core"]
+    rows = {row["batch"]: row for row in one["rows"]}
+    largest = rows[max(rows)]
+    chain = max(row["one compiled chain"] for row in one["end to end"])
+    errors = max(e for r in results.values() for name, e in r["errors"].items() if "TensorFlow" not in name)
+    at_least = partial(_common.target, at_least=True)
+    found = [
+        _common.target("network against float64 plain convolution", errors, 1e-4),
+        at_least("end to end, neurons per CPU-second", chain, 250_000),
     ]
+    if one["tensorflow"] is not None:
+        least = min(row[READY] / row[TENSORFLOW] for batch, row in rows.items() if batch >= 32)
+        ratio = largest[SUPPORT] / largest[TENSORFLOW]
+        found += [
+            at_least(f"network over TensorFlow, batch {max(rows)}", largest[OURS] / largest[TENSORFLOW], 1.5),
+            at_least("network, kernels ready, over TensorFlow, least from batch 32 up", least, 1.0),
+            at_least("support model from samples over TensorFlow's network", ratio, 100.0),
+        ]
+    return found
 
 
 if __name__ == "__main__":
