@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -50,19 +51,21 @@ def judge(
             raise InputError(
                 f"{name} was trained for another pulse", got=model.spec.pulse, expected=f"{recipe.pulse}, the dataset's"
             )
-    grids = {(m.spec.side_mm, m.spec.z_shift_mm, m.spec.n): None for m in models.values()}
     found = {}
-    for side, shift, n in grids:
+    for side, shift, n in dict.fromkeys(map(_grid, models.values())):
         say(f"patches of {n} samples on {side:g} mm")
         found[side, shift, n] = examples(source, dict(results), side, shift, n)
-    rows = np.array(sorted(set.intersection(*(set(some.rows.tolist()) for some in found.values()))), int)
+    rows = functools.reduce(np.intersect1d, [some.rows for some in found.values()])
     if not len(rows):
         raise InputError("no row to judge by", got="no patch within the tissue", expected="one or more")
     at_soma = results["v_per_m"][rows] / results["factor"][rows]
+    common = {}
+    for grid in list(found):  # one array a grid, however many estimators look at it
+        some = found.pop(grid)
+        common[grid] = some.patches if len(some.rows) == len(rows) else some.patches[np.isin(some.rows, rows)]
     predicted, patches = {}, {}
     for name, model in models.items():
-        some = found[model.spec.side_mm, model.spec.z_shift_mm, model.spec.n]
-        patches[name] = some.patches[np.searchsorted(some.rows, rows)]
+        patches[name] = common[_grid(model)]
         say(f"{len(rows)} thresholds by {name}")
         predicted[name] = np.asarray(model.scale(patches[name]), np.float64) * at_soma
     first = next(iter(models))
@@ -86,6 +89,10 @@ def judge(
         scalp = np.asarray(heads.scalp_surface(head).vertices, np.float64)
         columns["depth_mm"] = KDTree(scalp).query(positions)[0]
     return Judged(results["v_per_m"][rows], predicted, columns).check(), patches
+
+
+def _grid(model: Surrogate) -> tuple[float, float, int]:
+    return model.spec.side_mm, model.spec.z_shift_mm, model.spec.n
 
 
 def error_sources(
