@@ -23,10 +23,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from benchmarks import _common
+from benchmarks._tensorflow import Peer
 
 CELL = "open/L5_PC_1"
 BATCHES = (1, 32, 256, 1024)
@@ -74,43 +74,6 @@ def patches(count: int, n: int = 9):
     mean = rng.normal(size=(count, 1, 1, 1, 3))
     mean /= np.linalg.norm(mean, axis=-1, keepdims=True)
     return (mean + 0.1 * rng.normal(size=(count, n, n, n, 3))).astype(np.float32)
-
-
-class Peer:
-    """TensorFlow's process; ``version`` is None where there is no TensorFlow."""
-
-    def __init__(self, variables: Any, inputs: Any, folder: str) -> None:
-        import numpy as np
-
-        names = (("kernels", "kernel_"), ("biases", "bias_"))
-        arrays = {f"{to}{i}": np.asarray(v) for of, to in names for i, v in variables[of].items()}
-        for i, layer in variables["dense"].items():
-            arrays |= {f"weights_{i}": np.asarray(layer["kernel"]), f"offsets_{i}": np.asarray(layer["bias"])}
-        np.savez(Path(folder) / "network.npz", **arrays, patches=inputs)
-        python = os.environ.get("TMSJAX_TENSORFLOW", sys.executable)
-        script = Path(__file__).with_name("_tensorflow_cnn.py")
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([python, str(script), f"{folder}/network.npz"], text=True, **pipes)
-        first = self._read()
-        self.version = json.loads(first)["version"] if first else None
-        self.outputs = json.loads(first)["outputs"] if first else []
-
-    def _read(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-    def __call__(self, batch: int) -> float:
-        """CPU-seconds of one call."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{batch}\n")
-        self.process.stdin.flush()
-        return float(self._read())
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def interleaved(paths: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
