@@ -85,14 +85,14 @@ def test_functionals_of_samples_are_those_of_the_compartments(cable, ends):
     field, shift = linear_field(2), -0.3
     functionals = polarisation.of_patches(tj.cells.load(NAME), "monophasic", 5, 1.5, shift)
     moments = len(polarisation.MOMENTS_MS)
-    assert functionals.shape == (len(ends), 2 * moments, 5, 5, 5, 3)
+    assert functionals.shape == (len(ends), 2, moments, 5, 5, 5, 3)
     rows = np.array([ends[7], polarisation.nodes_above(cable, ends)[7]])
     at = np.array(polarisation.MOMENTS_MS[3:4])
     by_hand = np.einsum(
         "stci,ci->st", polarisation.polarisation(cable, "monophasic", rows, at), field(cable.xyz_um / 1e3)
     )
     patch = field(grid(5, 1.5, shift))
-    read = (functionals[7][[3, moments + 3]] * patch).sum((1, 2, 3, 4))
+    read = (functionals[7, :, 3] * patch).sum((1, 2, 3, 4))
     np.testing.assert_allclose(read, by_hand[:, 0], rtol=1e-4)
 
 

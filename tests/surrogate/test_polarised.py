@@ -22,13 +22,13 @@ BRIEF = dataclasses.replace(SMALL, epochs=2)
 
 
 def sites():
-    """(24, 3, n, n, n, 3): three moments of each site, of which the thresholds see a mixture."""
+    """(24, 1, 3, n, n, n, 3): three moments of each site, of which the thresholds see a mixture."""
     moments = [np.asarray(hidden_functionals(n=N, seed=seed)) for seed in (1, 99, 2)]
-    return np.stack([40 * 100 * each for each in moments], 1)  # about 40 mV at a threshold of 150 V/m
+    return np.stack([40 * 100 * each for each in moments], 1)[:, None]  # about 40 mV at a threshold of 150 V/m
 
 
 def truth(patches):
-    return thresholds(patches, np.einsum("m,sm...->s...", MIX / 4000, sites()))
+    return thresholds(patches, np.einsum("m,spm...->s...", MIX / 4000, sites()))
 
 
 @pytest.fixture(scope="module")
@@ -126,24 +126,26 @@ def test_both_halves_of_a_pulse_are_begun_with():
     drives[:, :, 1] = -drives[:, :, 0]
     drives[:, :, 2] = 0.1 * rng.normal(size=(400, 6))
     truth = 30 / np.maximum(drives[:, :, 0].max(1), drives[:, :, 1].max(1))
-    start = polarised.choose(drives, truth, copies=2)
-    assert sorted(start.moments) == [0, 1]
+    start = polarised.choose(np.stack([drives, drives[:, :, ::-1]], 2), truth, 2, 0.75)
+    assert sorted(start.features[:2]) == [0, 1]
+    assert start.features[2] in (4, 5)  # at the other place the moments stand the other way round
     np.testing.assert_allclose(start.gains, 1 / 30, rtol=0.1)
-    assert list(start.ends) == list(range(6))
+    assert list(start.sites) == list(range(6))
 
 
 def test_ends_that_never_come_near_are_left_out():
-    drives = np.abs(np.random.default_rng(0).normal(size=(100, 5, 2))) + 1
+    drives = np.abs(np.random.default_rng(0).normal(size=(100, 5, 1, 2))) + 1
     drives[:, 3] *= 0.1
-    assert 3 not in polarised.choose(drives, 30 / drives[:, :, 0].max(1)).ends
-    with pytest.raises(InputError, match="depolarised"):
-        polarised.choose(-drives, np.ones(100))
+    assert 3 not in polarised.choose(drives, 30 / drives[:, :, 0, 0].max(1), 2, 0.75).sites
+    with pytest.raises(InputError, match="no site"):
+        polarised.choose(-drives, np.ones(100), 2, 0.75)
 
 
 def test_sites_that_are_not_of_these_patches():
     patches = fields(100, seed=2, n=N)
     good = sites()
-    for bad in (good[:, :, :3], good[0], np.where(np.arange(24)[:, None, None, None, None, None] == 2, np.nan, good)):
+    spoilt = np.where(np.arange(24).reshape(24, 1, 1, 1, 1, 1, 1) == 2, np.nan, good)
+    for bad in (good[:, :, :, :3], good[0], spoilt):
         with pytest.raises(InputError, match="functionals of these patches"):
             train(patches, truth(patches), SPEC, 0, sites=bad, training=BRIEF)
     with pytest.raises(InputError, match="no sites"):

@@ -36,8 +36,8 @@ AXON = tuple(REGIONS.index(name) for name in ("ais", "node", "myelin", "unmyelin
 
 def of_patches(
     cell: Cell, course: Pulse | str, n: int, side_mm: float, z_shift_mm: float = 0.0
-) -> Float[ndarray, "s m n n n 3"]:
-    """Functionals of a patch's samples (mV per V/m): each end of a cell's axon at every moment, and the node above it.
+) -> Float[ndarray, "s p m n n n 3"]:
+    """Functionals of a patch's samples (mV per V/m): each end of a cell's axon, and the node above it, at m moments.
 
     What ``surrogate.train`` starts from. The node above tells how steep the polarisation is along the axon, which
     takes half of the error that the end alone leaves.
@@ -47,7 +47,7 @@ def of_patches(
     rows = np.concatenate([ends, nodes_above(cable, ends)])
     functionals = polarisation(cable, course, rows, np.array(MOMENTS_MS))
     both = on_samples(functionals, cable.xyz_um, n, side_mm, z_shift_mm).astype(np.float32)
-    return np.concatenate([both[: len(ends)], both[len(ends) :]], 1)
+    return np.stack([both[: len(ends)], both[len(ends) :]], 1)
 
 
 def axon_ends(cable: CableModel) -> Int[ndarray, " s"]:

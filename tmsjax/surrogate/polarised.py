@@ -25,32 +25,36 @@ from tmsjax.surrogate.fitting import Fitted, Plan, relative_error
 from tmsjax.surrogate.split import Split
 from tmsjax.surrogate.support import SupportSpec
 
-TRAINING = TrainSpec(epochs=60, batch=128, learning_rate=5e-3, weight_decay=0.1)
+TRAINING = TrainSpec(epochs=60, batch=128, learning_rate=2e-3, weight_decay=0.1)
+"""Faster (5e-3), functionals overshoot, and those that no field then reaches learn nothing any more."""
 
 MEMBERS = 1
 """Members that are trained where the spec asks for none."""
 
 COPIES = 2
-"""Functionals an end has, each with its own mixture."""
+"""Functionals that a site has at its first place, each with its own mixture; it has one more for every other place."""
 
-OWN = 0.3
+OWN = 0.1
 """Scale of what an end adds to the common mixture, against which its decay holds."""
 
-NEAR = 0.75
+NEAR = 0.7
 """Ends whose polarisation never comes this near to the largest of a field are left out."""
 
 TRIED = 4000
 """Examples by which ends and moments are chosen."""
 
 NOISE = 0.02
-SHARPNESS = 60.0
+
+SHARPNESS, SHARPENING = 60.0, 0.5
+"""Where the sharpness begins, and how fast it may grow. It ends near 100: begun with there, a functional that is 10 %
+too weak never learns that it ought to win."""
 
 
 class Start(NamedTuple):
-    """Ends that are kept, the moment that each copy begins with, and the gain (1/mV) of each of those moments."""
+    """Sites that are kept, the feature (place and moment) that each copy begins with, and that one's gain, 1/mV."""
 
-    ends: Int[np.ndarray, " s"]
-    moments: tuple[int, ...]
+    sites: Int[np.ndarray, " s"]
+    features: tuple[int, ...]
     gains: tuple[float, ...]
 
 
@@ -59,14 +63,14 @@ def fit_members(
     thresholds: Float[np.ndarray, " b"],
     parts: Split,
     wanted: SupportSpec,
-    sites: Float[np.ndarray, "s m n n n 3"],
+    sites: Float[np.ndarray, "s p m n n n 3"],
     plan: Plan,
 ) -> Fitted:
     """Train ``wanted.samples`` (or MEMBERS) on normalised patches: they differ in start and order of the examples."""
     tried = np.random.default_rng(plan.seed).permutation(parts.train)[:TRIED]
-    start = choose(drives_of(patches[tried], sites), thresholds[tried])
-    sites = sites[start.ends]
-    drives = drives_of(patches[parts.train], sites), drives_of(patches[parts.validation], sites)
+    start = choose(drives_of(patches[tried], sites), thresholds[tried], COPIES, NEAR)
+    sites = sites[start.sites]
+    drives = _flat(drives_of(patches[parts.train], sites)), _flat(drives_of(patches[parts.validation], sites))
     truths = thresholds[parts.train], thresholds[parts.validation]
     variables, fits = {}, []
     members = wanted.samples or MEMBERS
@@ -78,44 +82,53 @@ def fit_members(
             "log_sharpness": np.float32(sharpness),
         }
         fits.append(result)
-    functionals = len(sites) * len(start.moments)
+    functionals = len(sites) * len(start.features)
     model = dataclasses.replace(wanted, degrees=(), samples=members, functionals=functionals)
     return Fitted(variables, model, fits, [])
 
 
-def drives_of(patches: Any, sites: Float[np.ndarray, "s m n n n 3"]) -> Float[np.ndarray, "b s m"]:
-    """Polarisation (mV) of every end and moment under patches (b, n, n, n, 3) in V/m."""
-    shape = sites.shape[:2]
-    flat = np.ascontiguousarray(sites.reshape(shape[0] * shape[1], -1).T, np.float32)
+def drives_of(patches: Any, sites: Float[np.ndarray, "s p m n n n 3"]) -> Float[np.ndarray, "b s p m"]:
+    """Polarisation (mV) of every site, place and moment under patches (b, n, n, n, 3) in V/m."""
+    shape = sites.shape[:3]
+    flat = np.ascontiguousarray(sites.reshape(int(np.prod(shape)), -1).T, np.float32)
     return (np.asarray(patches, np.float32).reshape(len(patches), -1) @ flat).reshape(-1, *shape)
 
 
-def choose(
-    drives: Float[np.ndarray, "b s m"], thresholds: Float[np.ndarray, " b"], copies: int = COPIES, near: float = NEAR
-) -> Start:
-    """Where to start: at the moments whose largest polarisation is the most nearly the same at every threshold.
+def _flat(drives: np.ndarray) -> np.ndarray:
+    return drives.reshape(*drives.shape[:2], -1)
 
-    The first copy begins with the best moment, each further one with that which best goes with those before it: the
-    other half-wave of a pulse that fires on both.
+
+def choose(
+    drives: Float[np.ndarray, "b s p m"], thresholds: Float[np.ndarray, " b"], copies: int, near: float
+) -> Start:
+    """Where to start: at moments whose largest polarisation is the most nearly the same at every threshold.
+
+    The first copy begins with the best of all moments at the first place, each further one of ``copies`` with that
+    which best goes with those before it (the other half-wave of a pulse that fires on both), and one more with the
+    best of each other place.
     """
+    found = [_begin(drives[:, :, place], thresholds, 1 if place else copies) for place in range(drives.shape[2])]
+    features = tuple(place * drives.shape[3] + j for place, (taken, _) in enumerate(found) for j in taken)
+    gains = tuple(gain for _, some in found for gain in some)
+    flat = _flat(drives)
+    best = np.max([flat[:, :, j] * gain for j, gain in zip(features, gains, strict=True)], axis=0)
+    return Start(np.flatnonzero((best > near * best.max(1, keepdims=True)).any(0)), features, gains)
+
+
+def _begin(drives: np.ndarray, thresholds: np.ndarray, copies: int) -> tuple[list[int], list[float]]:
     at_threshold = np.maximum(drives.max(1) * thresholds[:, None], 0)
     usable = (at_threshold > 0).mean(0) > 0.05
     if not usable.any():
-        raise InputError(
-            "no end of the axon is depolarised", got="none in 5 % of fields", expected="this cell's fields"
-        )
+        raise InputError("no site is depolarised", got="none in 5 % of the fields", expected="fields that make it fire")
     gains = np.zeros(len(usable))
     gains[usable] = [1 / np.median(column[column > 0]) for column in at_threshold[:, usable].T]
-    scaled = at_threshold * gains
     taken: list[int] = []
-    together = np.zeros(len(scaled))
+    together = np.zeros(len(thresholds))
     for _ in range(copies):
-        spread = np.where(usable, [_spread(np.maximum(together, column)) for column in scaled.T], np.inf)
-        taken.append(int(np.argmin(spread)))
-        together = np.maximum(together, scaled[:, taken[-1]])
-    best = np.max([drives[:, :, j] * gains[j] for j in sorted(set(taken))], axis=0)
-    ends = np.flatnonzero((best > near * best.max(1, keepdims=True)).any(0))
-    return Start(ends, tuple(taken), tuple(float(gains[j]) for j in taken))
+        tried = [np.maximum(together, column) for column in (at_threshold * gains).T]
+        taken.append(int(np.argmin(np.where(usable, [_spread(column) for column in tried], np.inf))))
+        together = tried[taken[-1]]
+    return taken, [float(gains[j]) for j in taken]
 
 
 def _spread(values: Float[np.ndarray, " b"]) -> float:
@@ -142,26 +155,31 @@ def train_member(
     inputs = tuple((d * np.float32(unit * gain)).astype(np.float32) for d in drives)
     targets = tuple(np.log(t / unit).astype(np.float32) for t in thresholds)
     s, m = inputs[0].shape[1:]
-    copies = len(start.moments)
+    copies = len(start.features)
     begin, order = jax.random.split(key)
     common = NOISE * np.array(jax.random.normal(begin, (copies, m)))
-    common[np.arange(copies), list(start.moments)] += np.array(start.gains) / gain
+    common[np.arange(copies), list(start.features)] += np.array(start.gains) / gain
     variables = {
         "common": jnp.asarray(common.reshape(-1), jnp.float32),  # a vector: free of decay
         "own": jnp.zeros((s, copies, m), jnp.float32),
-        "gain": jnp.zeros((s, 1), jnp.float32),
-        "log_sharpness": jnp.log(jnp.float32(SHARPNESS)),
+        "gain": jnp.zeros((s, copies), jnp.float32),
+        "sharpening": jnp.float32(0),
     }
 
     def loss(variables: Variables, example: tuple[Array, Array]) -> Array:
         drive = jnp.einsum("sm,scm->sc", example[0], mixtures(variables)).reshape(-1)
-        return relative_error(support.smooth_maximum(drive, jnp.exp(variables["log_sharpness"]), form), example[1])
+        return relative_error(support.smooth_maximum(drive, jnp.exp(log_sharpness(variables)), form), example[1])
 
     first, last = zip(inputs, targets, strict=True)
     result = fit(loss, variables, first, last, training, order, folder=folder, progress=progress)
     found = np.asarray(mixtures(result.variables), np.float64) * gain
-    sharpness = float(result.variables["log_sharpness"])
+    sharpness = float(log_sharpness(result.variables))
     return found, sharpness + (np.log(unit) if form == "logsumexp" else 0.0), result
+
+
+def log_sharpness(variables: Variables) -> Float[Array, ""]:
+    """Logarithm of the sharpness, which begins low and grows slowly: see SHARPNESS."""
+    return jnp.log(SHARPNESS) + SHARPENING * variables["sharpening"]
 
 
 def mixtures(variables: Variables) -> Float[Array, "s copies m"]:
@@ -171,8 +189,8 @@ def mixtures(variables: Variables) -> Float[Array, "s copies m"]:
 
 
 def kernel(
-    mixtures: Float[np.ndarray, "s copies m"], sites: Float[np.ndarray, "s m n n n 3"]
+    mixtures: Float[np.ndarray, "s copies m"], sites: Float[np.ndarray, "s p m n n n 3"]
 ) -> Float[np.ndarray, "k g"]:
     """The functionals of a patch's samples (g = 3 n^3) that these mixtures of polarisations are."""
-    flat = sites.reshape(*sites.shape[:2], -1)
+    flat = sites.reshape(len(sites), mixtures.shape[2], -1)
     return np.einsum("scm,smg->scg", mixtures, flat, optimize=True).reshape(-1, flat.shape[-1])

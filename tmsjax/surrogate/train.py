@@ -60,9 +60,10 @@ def train(
     spec, seed
         What to train; the seed settles the split, the start and the order of the minibatches.
     sites
-        (s, m, n, n, n, 3) from ``polarisation.of_patches(cell, ...)``: the polarisation of the ends of the cell's
-        axon as functionals of the samples. The members then see the samples and start from these, which needs a
-        tenth of the thresholds for a third of the error. None: members that see polynomials, of any cell.
+        (s, p, m, n, n, n, 3) from ``polarisation.of_patches(cell, ...)``: the polarisation of the ends of the cell's
+        axon, at p places and m moments each, as functionals of the samples. The members then see the samples and
+        start from these, which needs a tenth of the thresholds for a third of the error. None: members that see
+        polynomials, of any cell.
     groups
         (b,) index of the position of each example: positions are held out whole.
     candidates
@@ -180,13 +181,13 @@ def _member_block(spec: SupportSpec, variables: Any, fields: Array) -> Array:
     return jax.vmap(partial(support.members, spec, variables))(fields)
 
 
-def _check_sites(sites: Any, n: int) -> Float[np.ndarray, "s m n n n 3"]:
+def _check_sites(sites: Any, n: int) -> Float[np.ndarray, "s p m n n n 3"]:
     functionals = np.asarray(sites, np.float32)
-    if functionals.ndim != 6 or functionals.shape[2:] != (n, n, n, 3) or not np.isfinite(functionals).all():
+    if functionals.ndim != 7 or functionals.shape[3:] != (n, n, n, 3) or not np.isfinite(functionals).all():
         raise InputError(
             "sites are not functionals of these patches",
             got=f"{functionals.shape}, {int((~np.isfinite(functionals)).sum())} not finite",
-            expected=f"(s, m, {n}, {n}, {n}, 3), finite",
+            expected=f"(s, p, m, {n}, {n}, {n}, 3), finite",
             mend="polarisation.of_patches(cell, pulse, n, side_mm, z_shift_mm)",
         )
     return functionals
