@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -97,6 +98,19 @@ def test_one_model_gives_the_median_at_any_azimuth(trained):
     errors = 100 * np.abs(each[0] / truth.v_per_m - 1)
     assert errors.mean() < 1.7
     assert np.asarray(model.in_domain(truth.patches)).mean() > 0.95
+
+
+def test_homogeneous_with_gradients_also_along_the_axis(trained):
+    model, _, examples = trained
+    few = examples.patches[:20]
+    np.testing.assert_allclose(model.scale(64.0 * few), model.scale(few) / 64.0, rtol=1e-5)
+    axis = np.zeros((1, 9, 9, 9, 3), np.float32)
+    axis[..., 2] = 1.0
+    patches = np.concatenate([few[:4], axis])
+    gradient = jax.jit(jax.grad(lambda p: model.scale(p).sum()))(patches)
+    assert np.isfinite(gradient).all()
+    # Euler's identity of a function homogeneous of degree -1.
+    np.testing.assert_allclose(np.sum(gradient * patches, (1, 2, 3, 4)), -model.scale(patches), rtol=1e-3)
 
 
 def test_it_beats_the_average_by_angle_and_gradient(trained):
