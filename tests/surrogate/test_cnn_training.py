@@ -1,11 +1,6 @@
 """Training of the network on synthetic thresholds whose law is known; nothing here is a neuron."""
 
 import dataclasses
-import os
-import random
-import subprocess
-import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +16,9 @@ from tmsjax.surrogate.cnn_train import PAPER_TRAINING, fit_network
 from tmsjax.surrogate.examples import normalised
 
 N = 5
-SMALL = CnnSpec(filters=12, conv_layers=2, kernel=2, units=12, dense_layers=2, output="log")
+SMALL = CnnSpec(12, conv_layers=2, kernel=2, units=12, dense_layers=2, activation="leaky_relu", output="log")
 SPEC = SurrogateSpec("synthetic/polarisation", n=N, side_mm=SIDE_MM, model=SMALL, family="cnn")
-QUICK = TrainSpec(epochs=40, batch=32, learning_rate=4e-3, clip=None)
+QUICK = TrainSpec(epochs=60, batch=32, learning_rate=3e-3, clip=None)
 FEW = fields(600, seed=3, n=N)
 TRUTH = thresholds(FEW, hidden_functionals(n=N))
 
@@ -76,9 +71,9 @@ def test_gradients_are_those_of_differences_and_the_scale_is_free(trained):
     patch = jnp.asarray(FEW[:1], jnp.float32)
     direction = jnp.asarray(np.random.default_rng(0).normal(size=patch.shape), jnp.float32) * jnp.abs(patch).max()
     slope = jnp.sum(jax.grad(lambda x: jnp.log(model.predict(x)).sum())(patch) * direction)
-    step = 3e-3
+    step = 5e-4
     up, down = (float(jnp.log(model.predict(patch + s * step * direction))[0]) for s in (1, -1))
-    assert float(slope) == pytest.approx((up - down) / (2 * step), rel=0.05)
+    assert float(slope) == pytest.approx((up - down) / (2 * step), rel=0.02)
     np.testing.assert_allclose(model.predict(FEW[:20] * 1e3), model.predict(FEW[:20]), rtol=1e-5)
 
 
@@ -95,10 +90,9 @@ def test_the_papers_network_and_loss():
     assert (PAPER_TRAINING.batch, PAPER_TRAINING.learning_rate, PAPER_TRAINING.epochs) == (62, 1e-5, 2000)
 
 
-@pytest.mark.parametrize("batch_norm", ["before", "after"])
-def test_batch_normalisation_and_dropout(batch_norm):
+def test_batch_normalisation_and_dropout():
     """Running averages come near the whole set's, so that one patch alone is predicted as within a batch."""
-    model = dataclasses.replace(SMALL, batch_norm=batch_norm, dropout=0.1)
+    model = dataclasses.replace(SMALL, batch_norm="after", dropout=0.1)
     training = dataclasses.replace(QUICK, epochs=25)
     spec = dataclasses.replace(SPEC, model=model)
     surrogate, report = train_cnn(FEW, TRUTH, spec, 1, training=training)
@@ -138,35 +132,3 @@ def test_bad_training_data(spec):
         train_cnn(fields(100, seed=3, n=7), TRUTH[:100], SPEC, 0, **short)
     with pytest.raises(InputError, match="family cnn"):
         train_cnn(fields(100, seed=3), TRUTH[:100], spec, 0, **short)
-
-
-TRAINING = """
-import sys
-import numpy as np
-from test_cnn_training import FEW, QUICK, SPEC, TRUTH
-from tmsjax.surrogate import save, train_cnn
-
-folder = None if sys.argv[1] == "-" else sys.argv[1]
-model, _ = train_cnn(FEW, TRUTH, SPEC, 5, training=QUICK, folder=folder, progress=lambda text: print(text, flush=True))
-save(model, sys.argv[2])
-"""
-
-
-def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path):
-    """Against a run without a folder; kills fall into epochs and into the saving of the last state."""
-    paths = [os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-    def command(run, out):
-        return [sys.executable, "-W", "ignore", "-c", TRAINING, str(run), str(tmp_path / out)]
-
-    subprocess.run(command("-", "whole"), env=environment, check=True, capture_output=True)
-    moments = random.Random(1)
-    with subprocess.Popen(command(tmp_path / "run", "broken"), env=environment, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(moments.uniform(0.1, 0.6))
-        process.kill()
-    subprocess.run(command(tmp_path / "run", "broken"), env=environment, check=True, capture_output=True)
-    ours, theirs = (jax.tree.leaves(load(tmp_path / name).variables) for name in ("broken", "whole"))
-    assert [a.tobytes() for a in map(np.asarray, ours)] == [b.tobytes() for b in map(np.asarray, theirs)]

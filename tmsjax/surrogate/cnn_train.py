@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -45,9 +44,6 @@ SHORT_MODEL = CnnSpec(output="log")
 HELD_OUT, VALIDATION = 0.2, 0.15
 """Shares of all sites that only judge, and of the others that choose the epoch (the paper's 85/15)."""
 
-SMOOTH = 3e-3
-"""Relative error below which the loss of log thresholds turns from absolute to quadratic."""
-
 
 def train_cnn(
     patches: Any,
@@ -68,9 +64,9 @@ def train_cnn(
     patches, thresholds_v_per_m, groups, uniform
         As ``tmsjax.surrogate.train`` takes them; the held-out rows of a seed are the same as there.
     spec
-        Of the family "cnn". ``spec.model.output`` settles the loss: "threshold", the mean squared error of the
-        threshold in ``unit_v_per_m`` (the paper's); "log", the mean absolute relative error, smooth at zero, in units
-        of the training set's median threshold, which replaces ``unit_v_per_m``.
+        Of the family "cnn". The loss is the mean squared error of what ``spec.model.output`` names: the threshold in
+        ``unit_v_per_m`` (the paper's), or its logarithm, in units of the training set's median threshold, which
+        replaces ``unit_v_per_m``.
     seed, training
         How to train; the seed settles the split, the start, the order of the minibatches and what dropout leaves out.
     folder
@@ -144,8 +140,6 @@ def fit_network(
         if key is not None:
             out, averages = out
         errors = (out - batch[1]) ** 2
-        if model.output == "log":
-            errors = jnp.sqrt(errors + SMOOTH**2) - SMOOTH
         return (errors, {"averages": averages}) if averages else errors
 
     start, order = jax.random.split(jax.random.key(seed))
