@@ -10,11 +10,14 @@ import matplotlib
 matplotlib.use("Agg", force=False)
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from tmsjax.viz.files import save_figure
 
 History = Mapping[str, Sequence[float]]
 
 
-def training_curves(path: Path | str, histories: Mapping[str, History], *, caption: str = "") -> Path:
+def training_curves(path: Path, histories: Mapping[str, History], *, caption: str = "") -> Path:
     """Draw the training of one or more networks and write it to ``path`` (.png or .pdf).
 
     Args:
@@ -23,7 +26,6 @@ def training_curves(path: Path | str, histories: Mapping[str, History], *, capti
             ``nn.read_metrics(folder)``.
         caption: one line that says what is shown.
     """
-    path = Path(path)
     fig, (top, bottom) = plt.subplots(
         2, 1, figsize=(5.6, 4.6), dpi=160, sharex=True, height_ratios=[3, 1], layout="constrained"
     )
@@ -41,10 +43,13 @@ def training_curves(path: Path | str, histories: Mapping[str, History], *, capti
     if caption:
         top.set_title(caption, fontsize=9)
     bottom.set_yscale("log")
+    rates = [rate for history in histories.values() for rate in history["learning_rate"] if rate > 0]
+    if rates:
+        bottom.set_ylim(min(rates) / 3, 3 * max(rates))  # a decade or more, or its labels crowd
+    bottom.yaxis.set_minor_formatter(NullFormatter())
+    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     bottom.set_ylabel("learning rate")
     bottom.set_xlabel("epoch")
     for ax in (top, bottom):
         ax.spines[["top", "right"]].set_visible(False)
-    fig.savefig(path)
-    plt.close(fig)
-    return path
+    return save_figure(fig, path)
