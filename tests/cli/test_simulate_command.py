@@ -89,6 +89,10 @@ def test_the_first_rows_and_then_the_rest_are_the_same_dataset(made, tmp_path):
         f"{CELL}: 30 of 70 thresholds are there, 0 to do",
         f"{CELL}: 30 of 70 thresholds are there, 40 to do",
     ]
+    done = [text.split(",")[0] for text in said if "a second" in text]
+    assert [text for text in done if text.endswith(CELL)] == [
+        f"{there} thresholds of {CELL}" for there in ("30 of 30", "70 of 70")
+    ]
     assert dataset.content_hash() == open_dataset(made / "d.zarr").content_hash()
 
 

@@ -32,6 +32,9 @@ class FirstRows(Dataset):
 
     rows: int
 
+    def __len__(self) -> int:
+        return min(self.rows, super().__len__())
+
     def pending(self) -> Int[np.ndarray, " p"]:
         """Rows among the first that are not simulated yet."""
         pending = super().pending()
