@@ -135,7 +135,7 @@ def test_what_it_prints(made, small_source, capsys, monkeypatch):
     }
     evaluate(EvaluateOptions(CELL, made / "d.zarr", made / "one", **options))
     said = " ".join(capsys.readouterr().out.split())
-    assert "mape %" in said
+    assert "MAPE %" in said
     assert f"Tables and figures: {made / 'one'}" in said
     assert not list((made / "one").glob("*.png"))
     assert [row["estimator"] for row in rows_of(made / "one" / "scores.csv")] == ["uniform"]

@@ -34,6 +34,22 @@ PACKAGES = ("tmsjax", "jax", "flax", "numpy", "scipy")
 PREDICTORS = ("gradient_per_mm", "initiation_error_percent", "initiation_angle_deg")
 """What errors are regressed on, where it is known (section 2.2.2)."""
 
+HEADINGS = {
+    "estimator": "",
+    "n": "n",
+    "mape_percent": "MAPE %",
+    "median_ape_percent": "median %",
+    "p95_ape_percent": "p95 %",
+    "p99_ape_percent": "p99 %",
+    "max_ape_percent": "max %",
+    "r2": "R²",
+    "within_2_percent": "within 2 %",
+    "flagged_share": "flagged",
+    "tms_flagged_share": "dataset's fields flagged",
+    "auc": "area under ROC",
+}
+"""Columns of the tables on the screen; the files hold more."""
+
 PLACE = ("site", "pose", "sign")
 """What the azimuths of a neuron share."""
 
@@ -120,12 +136,13 @@ def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
 
 
 def rich_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A table for the screen, numbers with three significant digits."""
+    """What fits a screen of a table, numbers with three significant digits."""
     table = Table(title=title, title_justify="left")
-    for key in rows[0]:
-        table.add_column(key.replace("_percent", " %").replace("_", " "), justify="right")
+    shown = [key for key in rows[0] if key in HEADINGS]
+    for key in shown:
+        table.add_column(HEADINGS[key], justify="right")
     for row in rows:
-        table.add_row(*(f"{x:.3g}" if isinstance(x, float) else str(x) for x in row.values()))
+        table.add_row(*(f"{row[key]:.3g}" if isinstance(row[key], float) else str(row[key]) for key in shown))
     return table
 
 

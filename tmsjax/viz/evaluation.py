@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import FormatStrFormatter
+from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from tmsjax.viz.files import save_figure
 from tmsjax.viz.surface import View, draw_surface, scale_bar
@@ -141,6 +141,8 @@ def cortex_figure(
 ) -> Path:
     """Thresholds of simulation and estimators on the cortex, and the estimators' errors below them (figure 3).
 
+    Errors have a scale of their own for each estimator, as in the paper.
+
     Args:
         path: a .png or .pdf file. vertices, faces, values: of ``cortex_map``.
         towards_viewer: (3,) direction that the picture is seen from, world.
@@ -150,19 +152,24 @@ def cortex_figure(
     axes = axes.reshape(2, -1)
     view = View.along(np.asarray(towards_viewer), np.array([0.0, 1.0, 0.0]))
     thresholds = LogNorm(*np.nanpercentile(values["simulated"], [1, 95]))
-    errors = [np.abs(v[np.isfinite(v)]) for name, v in values.items() if name.endswith(" error")]
-    largest = max(float(np.percentile(np.concatenate(errors), 95)), 0.1)
-    signed = Normalize(-largest, largest)
     for i, name in enumerate(names):
         draw_surface(axes[0, i], vertices, faces, view, values[name], thresholds, cmap="viridis_r")
         axes[0, i].set_title(name, fontsize=10)
         axes[1, i].set_axis_off()
-        if f"{name} error" in values:
-            draw_surface(axes[1, i], vertices, faces, view, values[f"{name} error"], signed, cmap="RdBu_r")
+        error = values.get(f"{name} error")
+        if error is not None:
+            largest = max(float(np.nanpercentile(np.abs(error), 95)), 0.1)
+            norm = Normalize(-largest, largest)
+            draw_surface(axes[1, i], vertices, faces, view, error, norm, cmap="RdBu_r")
+            bar = {"ax": axes[1, i], "shrink": 0.8, "pad": 0.01, "extend": "both", "location": "bottom"}
+            fig.colorbar(ScalarMappable(norm, "RdBu_r"), label="median error (%)", **bar)
     scale_bar(axes[0, 0])
-    bars = ((thresholds, "viridis_r", "median threshold (A/µs)"), (signed, "RdBu_r", "median error (%)"))
-    for row, (norm, cmap, label) in zip(axes, bars, strict=True):
-        fig.colorbar(ScalarMappable(norm, cmap), ax=list(row), shrink=0.75, pad=0.01, extend="both", label=label)
+    bar = fig.colorbar(ScalarMappable(thresholds, "viridis_r"), ax=list(axes[0]), shrink=0.75, pad=0.01, extend="both")
+    bar.set_label("median threshold (A/µs)")
+    low, high = thresholds.vmin or 0, thresholds.vmax or np.inf
+    bar.set_ticks([tick for tick in (50, 100, 150, 200, 300, 400, 600, 800, 1200, 2000) if low <= tick <= high])
+    bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
     fig.suptitle(title, fontsize=10)
     return save_figure(fig, path)
 
