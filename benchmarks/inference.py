@@ -32,9 +32,13 @@ CELL = "open/L5_PC_1"
 BATCHES = (1, 32, 256, 1024)
 NEURONS = 16384
 OURS, READY, PLAIN = "network, ours", "ours, kernels ready", "XLA's convolution"
-TENSORFLOW, SUPPORT = "TensorFlow", "support model"
+TENSORFLOW, SUPPORT, SUPPORT_64 = "TensorFlow", "support model", "support model, 64 samples"
 COMPACT = 4
-"""Samples a side of the model for millions of neurons: 64 instead of 729."""
+"""Samples a side of the model for millions of neurons: 64 instead of 729.
+
+A cubic of 64 functionals on them, trained on the 20,000 thresholds of ``open/L5_PC_1`` in 6 CPU-seconds, errs by 0.67 %
+on held-out sites and by 0.65 % at unseen poses.
+"""
 
 
 def surrogates() -> dict[str, tuple[Any, str]]:
@@ -55,7 +59,7 @@ def surrogates() -> dict[str, tuple[Any, str]]:
         model = surrogate.CnnSpec(unit_v_per_m=200.0)
         spec = surrogate.SurrogateSpec("untrained", family="cnn", model=model)
         found["cnn"] = surrogate.Surrogate(cnn.network(model, 9).init(jax.random.key(0)), inside, spec), "untrained"
-    compact = surrogate.SurrogateSpec("untrained", n=COMPACT, model=surrogate.SupportSpec((2,), 128))
+    compact = surrogate.SurrogateSpec("untrained", n=COMPACT, model=surrogate.SupportSpec((3,), 64))
     full = dataclasses.replace(compact, n=9, model=surrogate.SupportSpec((2, 3, 4)))
     for name, spec in (("support", full), ("compact", compact)):
         if name not in found:
@@ -112,7 +116,7 @@ def worker(quick: bool) -> dict:
     from tmsjax.surrogate.types import CHUNK, FAMILIES
 
     device, models = jax.default_backend(), surrogates()
-    network, support = models["cnn"][0], models["support"][0]
+    network, support, compact = (models[name][0] for name in ("cnn", "support", "compact"))
     batches = BATCHES[:3] if quick else BATCHES
     x = patches(max(batches), network.spec.n)
     x /= np.linalg.norm(x[:, 4, 4, 4], axis=-1)[:, None, None, None, None]
@@ -123,7 +127,8 @@ def worker(quick: bool) -> dict:
         return FAMILIES[model.spec.family][1](model.spec.model, v, x)
 
     ready = jax.block_until_ready(cnn.prepared(network.spec.model, network.variables, network.spec.n))
-    ours, functionals = (jax.jit(partial(thresholds, model)) for model in (network, support))
+    ours, functionals, few_functionals = (jax.jit(partial(thresholds, model)) for model in (network, support, compact))
+    coarse = patches(max(batches), COMPACT)
     with tempfile.TemporaryDirectory() as folder:
         peer = Peer(network.variables, x, folder) if device == "cpu" else None
         use_peer = peer is not None and peer.version is not None
@@ -135,6 +140,7 @@ def worker(quick: bool) -> dict:
                 READY: clocked(ours, ready, some),
                 PLAIN: clocked(plain, network.variables, some),
                 SUPPORT: clocked(functionals, support.variables, some),
+                SUPPORT_64: clocked(few_functionals, compact.variables, jnp.asarray(coarse[:batch])),
             }
             if use_peer:
                 paths[TENSORFLOW] = partial(peer, batch)
@@ -282,12 +288,13 @@ def targets(results: dict) -> list[dict]:
     ]
     if one["tensorflow"] is not None:
         least = min(row[READY] / row[TENSORFLOW] for batch, row in rows.items() if batch >= 32)
-        ratio = largest[SUPPORT] / largest[TENSORFLOW]
         found += [
             at_least(f"network over TensorFlow, batch {max(rows)}", largest[OURS] / largest[TENSORFLOW], 1.5),
             at_least("network, kernels ready, over TensorFlow, least from batch 32 up", least, 1.0),
-            at_least("support model from samples over TensorFlow's network", ratio, 100.0),
         ]
+        for name in (SUPPORT, SUPPORT_64):
+            ratio = largest[name] / largest[TENSORFLOW]
+            found.append(at_least(f"{name}, over TensorFlow's network", ratio, 100.0))
     return found
 
 
