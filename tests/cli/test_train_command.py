@@ -59,8 +59,11 @@ class Fields(source.Source):
     def site(self):
         return np.arange(self.count) // 2
 
-    def patches(self, rows, side_mm, z_shift_mm, n):
-        return PATCHES[rows]
+    def at_soma(self, indices):
+        return np.linalg.norm(PATCHES[indices][:, 4, 4, 4].astype(np.float64), axis=-1)
+
+    def patches(self, indices, side_mm, z_shift_mm=0.0, n=9):
+        return PATCHES[indices]
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +143,7 @@ def test_the_support_family_starts_from_the_cells_polarisation(tmp_path, monkeyp
     monkeypatch.setattr(tmsjax.surrogate, "train", asked)
     with pytest.raises(InterruptedError):
         train(options(tmp_path))
-    assert seen["sites"].shape[2:] == (9, 9, 9, 3)
+    assert seen["sites"].shape[-4:] == (9, 9, 9, 3)
     assert seen["training"].epochs == 2
     assert "ends of the axon" in capsys.readouterr().out
 
