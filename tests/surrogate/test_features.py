@@ -89,3 +89,11 @@ def test_what_cannot_be_normalised_is_flagged(bad):
 def test_a_grid_too_coarse_is_refused():
     with pytest.raises(InputError, match="too coarse"):
         features.coefficients(jnp.ones((3, 3, 3, 3)), 3)
+
+
+def test_a_sample_that_is_not_finite_is_found_wherever_it_is():
+    patches = np.ones((9, 5, 5, 5, 3), np.float32)
+    for row, place in enumerate(np.random.default_rng(0).integers(0, 5, (8, 3))):
+        patches[row, *place, row % 3] = np.nan if row % 2 else np.inf
+    found = jax.jit(jax.vmap(features.normalise))(patches)
+    np.testing.assert_array_equal(found.ok, [False] * 8 + [True])

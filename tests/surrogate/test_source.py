@@ -2,14 +2,17 @@
 
 import hashlib
 
+import jax
+import jax.numpy as jnp
 import nibabel
 import numpy as np
 import pytest
 from spheres import layered_sphere
 
 from tmsjax.core.errors import InputError
+from tmsjax.surrogate import features
 from tmsjax.surrogate.recipe import Recipe
-from tmsjax.surrogate.source import Source, check_fields, head_of
+from tmsjax.surrogate.source import Source, check_fields, examples, head_of
 
 RADII = {5: 32.0, 4: 28.0, 3: 25.0, 2: 23.0, 1: 20.0}
 
@@ -72,8 +75,23 @@ def test_a_head_file_that_is_not_the_recipes_is_refused_before_any_work(ball, tm
 
 
 def test_fields_that_changed_since_the_simulation_are_refused():
-    patches = np.random.default_rng(0).normal(size=(50, 3, 3, 3, 3)).astype(np.float32)
-    at_soma = np.linalg.norm(patches[:, 1, 1, 1], axis=-1)
-    check_fields(patches, at_soma, 0.0)
+    at_soma = np.random.default_rng(0).uniform(0.5, 2.0, 50)
+    check_fields(at_soma, at_soma * 1.001)
     with pytest.raises(InputError, match="have changed"):
-        check_fields(patches, at_soma * 1.01, 0.0)
+        check_fields(at_soma, at_soma * 1.01)
+
+
+@pytest.mark.parametrize(("n", "z_shift_mm"), [(4, 0.0), (5, 0.0), (5, -0.4)])
+def test_thresholds_are_given_where_the_patch_has_its_centre(ball, n, z_shift_mm):
+    """An even grid has its centre between samples, a shifted one away from the soma."""
+    path, recipe = ball
+    source = Source(recipe, head_file=path)
+    rows = np.arange(0, recipe.thresholds, 3)
+    somata = source.compartments(rows, np.zeros((1, 3)))[:, 0]
+    np.testing.assert_allclose(source.at_soma(rows), np.linalg.norm(somata, axis=-1), rtol=1e-5)
+    factor = np.full(recipe.thresholds, 50.0)
+    v_per_m = factor * source.at_soma(np.arange(recipe.thresholds))
+    results = {"status": np.zeros(recipe.thresholds, int), "factor": factor, "v_per_m": v_per_m}
+    found = examples(source, results, 1.5, z_shift_mm, n)
+    centres = np.linalg.norm(jax.vmap(features.centre_field)(jnp.asarray(found.patches)), axis=-1)
+    np.testing.assert_allclose(found.v_per_m, 50.0 * centres, rtol=1e-5)

@@ -14,7 +14,7 @@ from tmsjax.core.errors import InputError
 from tmsjax.core.thresholds import Thresholds
 from tmsjax.cortex import Population, patches
 from tmsjax.efield import EField, MeshField
-from tmsjax.surrogate import Surrogate
+from tmsjax.surrogate import Surrogate, features
 
 OUTSIDE, NO_FIELD, UNDRIVEN = 10, 11, 12
 SENTENCES = {
@@ -103,8 +103,7 @@ def _samples(
 ) -> tuple[Float[Array, "p n n n 3"], Float[Array, " p"]]:
     """Patches in the cell frame and |E| at the grid's centre, V/m per A/us."""
     samples = patches(field, population, side_mm, z_shift_mm, n)
-    middle = samples[:, n // 2, n // 2, n // 2]
-    return samples, jnp.linalg.norm(middle, axis=-1)
+    return samples, jnp.linalg.norm(jax.vmap(features.centre_field)(samples), axis=-1)
 
 
 def summarise(result: Thresholds, max_didt_a_per_us: float) -> dict[str, float]:

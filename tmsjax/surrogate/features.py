@@ -95,7 +95,8 @@ def normalise(patch: Patch) -> Normalised:
     not finite, or with (next to) no field at its centre, comes back as NaN with ``ok`` false.
     """
     largest = jax.lax.stop_gradient(jnp.abs(patch).max())
-    finite = jnp.isfinite(largest) & (largest > 0)
+    # Every sample is asked: XLA's maximum on CPUs may lose a NaN (jax 0.10.1).
+    finite = jnp.isfinite(patch).all() & (largest > 0)
     scale = jnp.where(finite, largest, 1)
     centre = centre_field(patch) / scale
     square = jnp.sum(centre**2)

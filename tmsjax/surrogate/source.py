@@ -118,6 +118,11 @@ class Source:
 
         return self._gather(indices, sample, (n, n, n, 3)).astype(np.float32)
 
+    def at_soma(self, indices: Sequence[int] | np.ndarray) -> Float[np.ndarray, " i"]:
+        """|E| at the somata of the neurons ``indices``, V/m per A/us."""
+        somata = self._gather(indices, lambda field, some: np.asarray(field.at(some.positions)), (3,))
+        return np.linalg.norm(somata, axis=-1)
+
     def _gather(self, indices, sample: Callable[[EField, Population], np.ndarray], shape: tuple) -> np.ndarray:
         indices = np.asarray(indices)
         out = np.empty((len(indices), *shape))
@@ -174,26 +179,22 @@ def examples(source: Source, results: dict[str, np.ndarray], side_mm: float, z_s
     rows = np.flatnonzero(results["status"] == 0)
     if not len(rows):
         raise InputError("the dataset has no thresholds", got="no row with one", expected="some: simulate it first")
+    check_fields(source.at_soma(rows), results["v_per_m"][rows] / results["factor"][rows])
     patches = source.patches(rows, side_mm, z_shift_mm, n)
     whole = np.isfinite(patches).all(axis=(1, 2, 3, 4))
     rows, patches = rows[whole], patches[whole]
-    check_fields(patches, results["v_per_m"][rows] / results["factor"][rows], z_shift_mm)
-    centre = np.linalg.norm(patches[:, n // 2, n // 2, n // 2], axis=-1)
+    middle = slice((n - 1) // 2, n // 2 + 1)
+    centre = np.linalg.norm(patches[:, middle, middle, middle].mean((1, 2, 3)), axis=-1)
     return Examples(rows, patches, results["factor"][rows] * centre, source.site[rows])
 
 
-def check_fields(patches: Float[np.ndarray, "i n n n 3"], at_soma: Float[np.ndarray, " i"], z_shift_mm: float) -> None:
-    """Raise InputError unless recomputed patches have the field at the soma that the thresholds were simulated with.
+def check_fields(now: Float[np.ndarray, " i"], at_soma: Float[np.ndarray, " i"]) -> None:
+    """Raise InputError unless recomputed fields are those that the thresholds were simulated with.
 
     Args:
-        patches: unshifted or shifted samples, V/m per A/us.
-        at_soma: |E| at the soma that the dataset implies: its V/m over its A/us.
-        z_shift_mm: where the grid is shifted, its centre is not the soma and nothing is compared.
+        now: |E| at the soma, V/m per A/us, of the recomputed field.
+        at_soma: the same as the dataset implies it: its V/m over its A/us.
     """
-    if z_shift_mm:
-        return
-    middle = patches.shape[1] // 2
-    now = np.linalg.norm(patches[:, middle, middle, middle], axis=-1)
     off = np.abs(now / at_soma - 1)
     if np.quantile(off, 0.99) > FIELD_DRIFT:
         raise InputError(
