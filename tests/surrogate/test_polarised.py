@@ -46,7 +46,9 @@ def test_few_thresholds_settle_the_mixture(trained):
     model, report, _ = trained
     assert report["scores"]["surrogate"]["mape_percent"] < 0.5
     assert report["scores"]["surrogate"]["p99_ape_percent"] < 4
-    assert model.spec.model == SupportSpec((), polarised.COPIES * 24, samples=1)
+    assert model.variables["member_0"]["kernel"].shape == (model.spec.model.functionals, 3 * N**3)
+    assert model.spec.model == SupportSpec((), model.spec.model.functionals, samples=1)
+    assert 24 <= model.spec.model.functionals < polarised.COPIES * 24  # every site fires, few need both copies
     assert report["status"] == ["finished"]
     assert report["validation_mape_percent"] == []
 
@@ -139,6 +141,15 @@ def test_ends_that_never_come_near_are_left_out():
     assert 3 not in polarised.choose(drives, 30 / drives[:, :, 0, 0].max(1), 2, 0.75).sites
     with pytest.raises(InputError, match="no site"):
         polarised.choose(-drives, np.ones(100), 2, 0.75)
+
+
+def test_functionals_that_no_field_reaches():
+    """Drives 1, 0.95 and 0.5 of the largest: the last is left out, unless one field among many needs it."""
+    mixtures = np.array([1.0, 0.95, 0.5]).reshape(3, 1, 1)
+    drives = np.ones((5000, 3, 1))
+    assert polarised.reached(mixtures, drives).tolist() == [True, True, False]
+    drives[-1, 2] = 3
+    assert polarised.reached(mixtures, drives).tolist() == [True, True, True]
 
 
 def test_sites_that_are_not_of_these_patches():

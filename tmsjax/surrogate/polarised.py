@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from tmsjax.core.errors import InputError
 from tmsjax.nn import Fit, TrainSpec, fit
@@ -39,6 +39,9 @@ OWN = 0.1
 
 NEAR = 0.7
 """Ends whose polarisation never comes this near to the largest of a field are left out."""
+
+USED = 0.9
+"""Functionals that never come this near to the largest of a field are left out when training is done."""
 
 TRIED = 4000
 """Examples by which ends and moments are chosen."""
@@ -72,19 +75,34 @@ def fit_members(
     sites = sites[start.sites]
     drives = _flat(drives_of(patches[parts.train], sites)), _flat(drives_of(patches[parts.validation], sites))
     truths = thresholds[parts.train], thresholds[parts.validation]
-    variables, fits = {}, []
     members = wanted.samples or MEMBERS
-    for i in range(members):
-        one = train_member(drives, truths, start, wanted.form, plan.training, **plan.of(i, f"member {i}"))
-        mixed, sharpness, result = one
-        variables[f"member_{i}"] = {
-            "kernel": kernel(mixed, sites).astype(np.float32),
-            "log_sharpness": np.float32(sharpness),
-        }
-        fits.append(result)
-    functionals = len(sites) * len(start.features)
-    model = dataclasses.replace(wanted, degrees=(), samples=members, functionals=functionals)
-    return Fitted(variables, model, fits, [])
+    results = [
+        train_member(drives, truths, start, wanted.form, plan.training, **plan.of(i, f"member {i}"))
+        for i in range(members)
+    ]
+    uniform = _flat(drives_of(uniform_patches(sites.shape[3]), sites))
+    used = np.any([reached(mixed, some) for mixed, _, _ in results for some in (*drives, uniform)], axis=0)
+    variables = {
+        f"member_{i}": {"kernel": kernel(mixed, sites)[used].astype(np.float32), "log_sharpness": np.float32(sharpness)}
+        for i, (mixed, sharpness, _) in enumerate(results)
+    }
+    model = dataclasses.replace(wanted, degrees=(), samples=members, functionals=int(used.sum()))
+    return Fitted(variables, model, [fit for _, _, fit in results], [])
+
+
+def uniform_patches(n: int, count: int = 1000) -> Float[np.ndarray, "b n n n 3"]:
+    """Uniform fields of random directions."""
+    directions = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    return np.broadcast_to(directions[:, None, None, None], (count, n, n, n, 3))
+
+
+def reached(mixtures: Float[np.ndarray, "s copies m"], drives: Float[np.ndarray, "b s m"]) -> Bool[np.ndarray, " k"]:
+    """Which functionals come near the largest in some field."""
+    found = np.zeros(mixtures.shape[:2], bool)
+    for i in range(0, len(drives), TRIED):
+        each = np.einsum("bsm,scm->bsc", drives[i : i + TRIED], mixtures, optimize=True)
+        found |= (each > USED * each.max((1, 2), keepdims=True)).any(0)
+    return found.reshape(-1)
 
 
 def drives_of(patches: Any, sites: Float[np.ndarray, "s p m n n n 3"]) -> Float[np.ndarray, "b s p m"]:
