@@ -63,7 +63,7 @@ class Fields(source.Source):
         return np.linalg.norm(PATCHES[indices][:, 4, 4, 4].astype(np.float64), axis=-1)
 
     def patches(self, indices, side_mm, z_shift_mm=0.0, n=9):
-        return PATCHES[indices]
+        return PATCHES[indices] if n == 9 else fields(120, seed=5, n=n)[indices]
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +116,14 @@ def test_goes_on_after_an_interruption_to_the_same_weights(tmp_path, family, mon
     assert [np.asarray(a).tobytes() for a in ours] == [np.asarray(b).tobytes() for b in theirs]
 
 
+@pytest.mark.parametrize(("family", "samples"), [("support", 4), ("cnn", 3)])
+def test_fewer_samples(tmp_path, family, samples):
+    train(options(tmp_path, family=family, samples=samples, polarisation=False, epochs=1))
+    model = load(tmp_path / "weights")
+    assert model.spec.n == samples
+    assert np.isfinite(model.predict(fields(3, seed=0, n=samples))).all()
+
+
 def test_the_search_trains_the_best_of_what_it_drew(tmp_path, monkeypatch, capsys):
     from tmsjax.surrogate import search
 
@@ -154,6 +162,7 @@ def test_the_support_family_starts_from_the_cells_polarisation(tmp_path, monkeyp
         ({"search": 3}, "--search"),
         ({"search": 3, "family": "cnn"}, "--checkpoints"),
         ({"epochs": 0}, "--epochs"),
+        ({"samples": 4, "family": "cnn"}, "no network"),
         ({"curves": Path("curves.txt")}, "--curves"),
     ],
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tmsjax.cli.stages import Say
     from tmsjax.simulate import Dataset
-    from tmsjax.surrogate import Surrogate, UniformMap
+    from tmsjax.surrogate import CnnSpec, Surrogate, UniformMap
     from tmsjax.surrogate.recipe import Recipe
     from tmsjax.surrogate.search import Trial
     from tmsjax.surrogate.source import Examples
@@ -50,6 +50,8 @@ class TrainOptions:
     """Figure of the training curves (.png or .pdf)."""
     side_mm: float = 1.5
     """Side of the sampling grid."""
+    samples: int = 9
+    """Samples along it. A support function does with 4, eleven times fewer to look up; networks take 3, 5, 7 or 9."""
     z_shift_mm: float = 0.0
     """Shift of the grid along the somatodendritic axis."""
     polarisation: bool = True
@@ -136,6 +138,8 @@ def _check(options: TrainOptions) -> None:
     for name, value in (("--epochs", options.epochs), ("--search", options.search or None)):
         if value is not None and value < 1:
             raise InputError(name, got=value, expected="1 or more")
+    if options.family == "cnn":
+        _model(options, paper=False)  # refuses a number of samples that there is no network for
     if options.curves is not None and options.curves.suffix not in (".png", ".pdf"):
         raise InputError("--curves", got=options.curves, expected="a .png or .pdf file")
 
@@ -150,12 +154,13 @@ def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, say: Say)
 
     def make() -> Examples:
         source = sources.Source(recipe, say, head_file=options.head)
-        return sources.examples(source, dataset.results(), options.side_mm, options.z_shift_mm)
+        return sources.examples(source, dataset.results(), options.side_mm, options.z_shift_mm, options.samples)
 
     if options.checkpoints is None:
         return make()
     options.checkpoints.mkdir(parents=True, exist_ok=True)
-    about = {"dataset": dataset.content_hash(), "side_mm": options.side_mm, "z_shift_mm": options.z_shift_mm}
+    grid = {"side_mm": options.side_mm, "z_shift_mm": options.z_shift_mm, "samples": options.samples}
+    about = {"dataset": dataset.content_hash(), **grid}
     check_identity(options.checkpoints / "examples.json", about)
     path = options.checkpoints / "examples.npz"
     if not path.is_file():
@@ -173,7 +178,12 @@ def _support(
     from tmsjax.surrogate import polarisation, polarised, polynomial
 
     spec = tj.surrogate.SurrogateSpec(
-        cell=recipe.cell, pulse=recipe.pulse, side_mm=options.side_mm, z_shift_mm=options.z_shift_mm
+        cell=recipe.cell,
+        pulse=recipe.pulse,
+        n=options.samples,
+        side_mm=options.side_mm,
+        z_shift_mm=options.z_shift_mm,
+        model=tj.surrogate.SupportSpec(degrees=tuple(d for d in (2, 3, 4) if d < options.samples)),
     )
     sites, training = None, polynomial.TRAINING
     if options.polarisation:
@@ -190,6 +200,7 @@ def _support(
             options.seed,
             sites=sites,
             groups=data.site,
+            candidates=[degrees for degrees in polynomial.CANDIDATES if max(degrees) < options.samples],
             uniform=baseline,
             training=dataclasses.replace(training, epochs=options.epochs or training.epochs),
             folder=None if options.checkpoints is None else options.checkpoints / "support",
@@ -209,10 +220,11 @@ def _network(
     spec = tj.surrogate.SurrogateSpec(
         cell=recipe.cell,
         pulse=recipe.pulse,
+        n=options.samples,
         side_mm=options.side_mm,
         z_shift_mm=options.z_shift_mm,
         family="cnn",
-        model=tj.surrogate.CnnSpec() if paper else cnn_train.SHORT_MODEL,
+        model=_model(options, paper),
     )
     if options.search:
         with stages("search") as say:
@@ -244,6 +256,17 @@ def _network(
             folder=None if options.checkpoints is None else options.checkpoints / "cnn",
             progress=say,
         )
+
+
+def _model(options: TrainOptions, paper: bool) -> CnnSpec:
+    """The network of the schedule; the paper's variable size for fewer samples than 9."""
+    from tmsjax.surrogate import CnnSpec, cnn, cnn_train
+
+    model = CnnSpec() if paper else cnn_train.SHORT_MODEL
+    if options.samples == 9:
+        return model
+    small = cnn.variable_size(options.samples)
+    return dataclasses.replace(model, kernel=small.kernel, conv_layers=small.conv_layers)
 
 
 def _told(trial: Trial) -> str:
