@@ -21,7 +21,7 @@ FIELD_ROWS = (
     ("sphere, 1 mm", "the same, 1 mm", lambda v: f"{100 * v:.2f} %"),
     (
         "folded head, 1 mm from labels: E in grey matter 0.5-2.5 mm deep, any points",
-        "field in the grey matter of a folded synthetic head, 1 mm, against 0.5 mm",
+        "field in the grey matter of a folded synthetic head (`within_tissue`), 1 mm, against 0.5 mm",
         lambda v: f"{100 * v:.1f} %",
     ),
     ("pyamg", "CPU time of a further field of head S1, 1 mm: pyamg over ours", lambda v: f"{v:.0f} x"),
@@ -85,7 +85,7 @@ def rows() -> list[tuple[str, str, str]]:
         cells = found["groundtruth"]["results"].values()
         for key, what in GROUND_TRUTH_ROWS:
             slowest, fastest = (pick(r["per_second"][key] for r in cells) for pick in (min, max))
-            add("groundtruth", f"thresholds a second of one core, 2 %: {what}", f"{slowest:.2g} to {fastest:.2g}")
+            add("groundtruth", f"thresholds a second of one core, 2 %: {what}", f"{slowest:.3g} to {fastest:.3g}")
         worst = max(r["max_percent"] for r in cells)
         add("groundtruth", "cable engine against NEURON in random fields, worst threshold", f"{worst:.2f} %")
     if "published_thresholds" in found:
