@@ -1,7 +1,11 @@
-"""Engines on a Dask cluster: the same answers, from workers that a scheduler hands out (SLURM: dask-jobqueue).
+"""Engines on a Dask cluster: the same answers, from workers that a scheduler hands out.
 
 Every worker process builds the cell once; fields travel to it a few at a time. Start workers with one thread each
-(``dask worker --nthreads 1``): NEURON holds one cell in a process, and threads would wait for each other.
+(``dask worker --nthreads 1``): NEURON holds one cell in a process, and threads would wait for each other. On SLURM::
+
+    cluster = dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="4GB", walltime="08:00:00")
+    cluster.scale(jobs=200)
+    print(cluster.scheduler_address)  # tmsjax simulate RECIPE --out X.zarr --scheduler tcp://...
 """
 
 from __future__ import annotations
