@@ -46,6 +46,7 @@ USED = 0.9
 TRIED = 4000
 """Examples by which ends and moments are chosen."""
 
+RARE = 0.95
 NOISE = 0.02
 
 SHARPNESS, SHARPENING = 60.0, 0.5
@@ -138,15 +139,21 @@ def _begin(drives: np.ndarray, thresholds: np.ndarray, copies: int) -> tuple[lis
     usable = (at_threshold > 0).mean(0) > 0.05
     if not usable.any():
         raise InputError("no site is depolarised", got="none in 5 % of the fields", expected="fields that make it fire")
-    gains = np.zeros(len(usable))
-    gains[usable] = [1 / np.median(column[column > 0]) for column in at_threshold[:, usable].T]
     taken: list[int] = []
+    gains: list[float] = []
     together = np.zeros(len(thresholds))
     for _ in range(copies):
-        tried = [np.maximum(together, column) for column in (at_threshold * gains).T]
-        taken.append(int(np.argmin(np.where(usable, [_spread(column) for column in tried], np.inf))))
-        together = tried[taken[-1]]
-    return taken, [float(gains[j]) for j in taken]
+        # What fires seldom comes to its critical polarisation seldom: its gain is read off the upper end.
+        level = RARE if taken else 0.5
+        scale = np.array(
+            [1 / np.quantile(c[c > 0], level) if ok else 0.0 for c, ok in zip(at_threshold.T, usable, strict=True)]
+        )
+        tried = [np.maximum(together, column) for column in (at_threshold * scale).T]
+        best = int(np.argmin(np.where(usable, [_spread(column) for column in tried], np.inf)))
+        taken.append(best)
+        gains.append(float(scale[best]))
+        together = tried[best]
+    return taken, gains
 
 
 def _spread(values: Float[np.ndarray, " b"]) -> float:
