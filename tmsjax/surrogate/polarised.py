@@ -31,7 +31,7 @@ TRAINING = TrainSpec(epochs=60, batch=128, learning_rate=2e-3, weight_decay=0.1)
 MEMBERS = 1
 """Members that are trained where the spec asks for none."""
 
-COPIES = 2
+COPIES = 4
 """Functionals that a site has at its first place, each with its own mixture; it has one more for every other place."""
 
 OWN = 0.1
