@@ -50,7 +50,11 @@ def surrogates() -> dict[str, tuple[Any, str]]:
     from tmsjax.surrogate import cnn, domain, features, support
 
     there = surrogate.available()
-    inside = domain.fit(np.random.default_rng(0).normal(size=(500, features.count(3))), 3)
+
+    def inside(n: int):
+        degree = min(3, n - 1)
+        return domain.fit(np.random.default_rng(0).normal(size=(500, features.count(degree))), degree)
+
     found = {}
     for family in ("cnn", "support"):
         if (CELL, "monophasic", family) in there:
@@ -58,7 +62,7 @@ def surrogates() -> dict[str, tuple[Any, str]]:
     if "cnn" not in found:
         model = surrogate.CnnSpec(unit_v_per_m=200.0)
         spec = surrogate.SurrogateSpec("untrained", family="cnn", model=model)
-        found["cnn"] = surrogate.Surrogate(cnn.network(model, 9).init(jax.random.key(0)), inside, spec), "untrained"
+        found["cnn"] = surrogate.Surrogate(cnn.network(model, 9).init(jax.random.key(0)), inside(9), spec), "untrained"
     compact = surrogate.SurrogateSpec("untrained", n=COMPACT, model=surrogate.SupportSpec((3,), 64))
     full = dataclasses.replace(compact, n=9, model=surrogate.SupportSpec((2, 3, 4)))
     least = dataclasses.replace(compact, n=LEAST, side_mm=1.2, model=surrogate.SupportSpec((2,), 64))
@@ -68,7 +72,7 @@ def surrogates() -> dict[str, tuple[Any, str]]:
             for i, degree in enumerate(spec.model.degrees):
                 start = support.member(spec.model, degree).init(jax.random.key(i))
                 variables[f"member_{i}"] = {**start, "kernel": start["kernel"] / 200}
-            found[name] = surrogate.Surrogate(variables, inside, spec), "untrained"
+            found[name] = surrogate.Surrogate(variables, inside(spec.n), spec), "untrained"
     return found
 
 
