@@ -24,7 +24,7 @@ from tmsjax.surrogate import (
 )
 from tmsjax.surrogate.domain import fit
 from tmsjax.surrogate.evaluation import uniform_patches
-from tmsjax.surrogate.train import coefficients_of
+from tmsjax.surrogate.examples import coefficients_of
 
 GRID = uniform.directions()
 TRUTH = 200 + 40 * GRID[:, 2] + 30 * GRID[:, 0] * GRID[:, 1]

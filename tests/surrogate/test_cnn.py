@@ -9,7 +9,7 @@ from tmsjax.core.errors import InputError
 from tmsjax.surrogate import Surrogate, cnn, train
 from tmsjax.surrogate.cnn import CnnSpec
 from tmsjax.surrogate.domain import fit
-from tmsjax.surrogate.train import coefficients_of
+from tmsjax.surrogate.examples import coefficients_of
 
 SMALL = CnnSpec(filters=10, units=6)
 

@@ -1,46 +1,19 @@
 """Fields of a recipe: the head that it names, and fields that have changed."""
 
-import hashlib
-
 import jax
 import jax.numpy as jnp
-import nibabel
 import numpy as np
 import pytest
-from spheres import layered_sphere
 
 from tmsjax.core.errors import InputError
 from tmsjax.surrogate import features
 from tmsjax.surrogate.recipe import Recipe
 from tmsjax.surrogate.source import Source, check_fields, examples, head_of
 
-RADII = {5: 32.0, 4: 28.0, 3: 25.0, 2: 23.0, 1: 20.0}
-
 
 @pytest.fixture(scope="module")
-def ball(tmp_path_factory):
-    """A label file of a small head of spheres whose cortex is 3 mm thick, and a recipe for it."""
-    path = tmp_path_factory.mktemp("ball") / "labels.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(*layered_sphere(1.0, RADII, shift=(0.31, -0.22, 0.13))), path)
-    table = {
-        "cell": "open/L5_PC_1",
-        "layer": "L5",
-        "head": "ball",
-        "head_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "target_mm": [0, 0, 23],
-        "coil": "Circular_50mm",
-        "design": "every",
-        "poses": 2,
-        "sites": 30,
-        "rotations": 2,
-        "radius_mm": 12,
-    }
-    return path, Recipe.from_dict(table)
-
-
-@pytest.fixture(scope="module")
-def source(ball):
-    return Source(ball[1], head_file=ball[0])
+def source(small_source):
+    return small_source[0]
 
 
 def test_a_head_from_its_label_file_has_columns_and_fields(source):
@@ -50,8 +23,8 @@ def test_a_head_from_its_label_file_has_columns_and_fields(source):
     np.testing.assert_allclose(radius, 23 - 0.75 * 3, atol=0.35)
     cosine = np.einsum("pi,pi->p", somata / radius[:, None], frames[:, :, 2])
     assert np.degrees(np.arccos(cosine.min())) < 12
-    assert len(source.draw.pose) == 2 * 2 * 30 * 2
-    assert source.site.max() == 29
+    assert len(source.draw.pose) == 2 * 2 * 20 * 3
+    assert source.site.max() == 19
     soma = source.compartments(np.arange(240), np.zeros((1, 3)))[:, 0]
     drawn = source.draw
     pairs = soma[np.lexsort((drawn.sign, drawn.neuron, drawn.pose))].reshape(-1, 2, 3)
@@ -59,8 +32,9 @@ def test_a_head_from_its_label_file_has_columns_and_fields(source):
     assert (np.linalg.norm(soma, axis=1) > 0).all()
 
 
-def test_a_head_file_that_is_not_the_recipes_is_refused_before_any_work(ball, tmp_path):
-    path, recipe = ball
+def test_a_head_file_that_is_not_the_recipes_is_refused_before_any_work(small_source, tmp_path):
+    source, path = small_source
+    recipe = source.recipe
     with pytest.raises(InputError, match="--head FILE"):
         head_of(recipe)
     with pytest.raises(InputError, match="no file"):
@@ -82,10 +56,9 @@ def test_fields_that_changed_since_the_simulation_are_refused():
 
 
 @pytest.mark.parametrize(("n", "z_shift_mm"), [(4, 0.0), (5, 0.0), (5, -0.4)])
-def test_thresholds_are_given_where_the_patch_has_its_centre(ball, n, z_shift_mm):
+def test_thresholds_are_given_where_the_patch_has_its_centre(source, n, z_shift_mm):
     """An even grid has its centre between samples, a shifted one away from the soma."""
-    path, recipe = ball
-    source = Source(recipe, head_file=path)
+    recipe = source.recipe
     rows = np.arange(0, recipe.thresholds, 3)
     somata = source.compartments(rows, np.zeros((1, 3)))[:, 0]
     np.testing.assert_allclose(source.at_soma(rows), np.linalg.norm(somata, axis=-1), rtol=1e-5)

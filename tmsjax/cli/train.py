@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tmsjax.cli.stages import Say
     from tmsjax.simulate import Dataset
-    from tmsjax.surrogate import CnnSpec, Surrogate, UniformMap
+    from tmsjax.surrogate import CnnSpec, SupportSpec, Surrogate, SurrogateSpec, UniformMap
     from tmsjax.surrogate.recipe import Recipe
     from tmsjax.surrogate.search import Trial
     from tmsjax.surrogate.source import Examples
@@ -177,14 +177,8 @@ def _support(
     import tmsjax as tj
     from tmsjax.surrogate import polarisation, polarised, polynomial
 
-    spec = tj.surrogate.SurrogateSpec(
-        cell=recipe.cell,
-        pulse=recipe.pulse,
-        n=options.samples,
-        side_mm=options.side_mm,
-        z_shift_mm=options.z_shift_mm,
-        model=tj.surrogate.SupportSpec(degrees=tuple(d for d in (2, 3, 4) if d < options.samples)),
-    )
+    model = tj.surrogate.SupportSpec(degrees=tuple(d for d in (2, 3, 4) if d < options.samples))
+    spec = _spec(options, recipe, model)
     sites, training = None, polynomial.TRAINING
     if options.polarisation:
         with stages("polarisation") as say:
@@ -217,15 +211,7 @@ def _network(
     paper = options.schedule == "paper"
     training = cnn_train.PAPER_TRAINING if paper else cnn_train.SHORT_TRAINING
     training = dataclasses.replace(training, epochs=options.epochs or training.epochs)
-    spec = tj.surrogate.SurrogateSpec(
-        cell=recipe.cell,
-        pulse=recipe.pulse,
-        n=options.samples,
-        side_mm=options.side_mm,
-        z_shift_mm=options.z_shift_mm,
-        family="cnn",
-        model=_model(options, paper),
-    )
+    spec = _spec(options, recipe, _model(options, paper))
     if options.search:
         with stages("search") as say:
             trials = search.search(
@@ -256,6 +242,13 @@ def _network(
             folder=None if options.checkpoints is None else options.checkpoints / "cnn",
             progress=say,
         )
+
+
+def _spec(options: TrainOptions, recipe: Recipe, model: SupportSpec | CnnSpec) -> SurrogateSpec:
+    from tmsjax.surrogate import SurrogateSpec
+
+    grid = {"n": options.samples, "side_mm": options.side_mm, "z_shift_mm": options.z_shift_mm}
+    return SurrogateSpec(cell=recipe.cell, pulse=recipe.pulse, family=options.family, model=model, **grid)
 
 
 def _model(options: TrainOptions, paper: bool) -> CnnSpec:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from tmsjax.core.errors import InputError
-from tmsjax.surrogate import domain, weise
+from tmsjax.surrogate import weise
 from tmsjax.surrogate.domain import Domain
-from tmsjax.surrogate.train import DOMAIN_DEGREE, coefficients_of
+from tmsjax.surrogate.examples import domain_of
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
 from tmsjax.surrogate.uniform import UniformMap, UniformSpec
 from tmsjax.surrogate.weise import WeiseSpec
@@ -54,8 +54,7 @@ def train_weise(
     """
     model = WeiseSpec() if model is None else model
     spec = dataclasses.replace(spec, family="weise", model=model).check()
-    degree = min(DOMAIN_DEGREE, spec.n - 1)
-    inside = domain.fit(coefficients_of(patches, degree), degree)
+    inside = domain_of(patches)
     variables = {name: jnp.asarray(v) for name, v in weise.fit_table(patches, thresholds_v_per_m, model).items()}
     card = {"data": {"thresholds": len(thresholds_v_per_m)}, "n_train": len(thresholds_v_per_m)}
     return Surrogate(variables, inside, spec, json.dumps(card))

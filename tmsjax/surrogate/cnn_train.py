@@ -16,12 +16,11 @@ from jaxtyping import Array, Float
 
 from tmsjax.core.errors import InputError
 from tmsjax.nn import Fit, TrainSpec, fit
-from tmsjax.surrogate import cnn, domain
+from tmsjax.surrogate import cnn
 from tmsjax.surrogate.cnn import CnnSpec
 from tmsjax.surrogate.evaluate import evaluate
-from tmsjax.surrogate.examples import check_examples, normalised
+from tmsjax.surrogate.examples import check_examples, domain_of, normalised
 from tmsjax.surrogate.split import split
-from tmsjax.surrogate.train import DOMAIN_DEGREE, coefficients_of
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
 from tmsjax.surrogate.uniform import UniformMap
 
@@ -101,8 +100,7 @@ def train_cnn(
         model, units, thresholds, parts.train, parts.validation, training, seed, folder=folder, progress=progress
     )
     spec = dataclasses.replace(spec, model=model)
-    degree = min(DOMAIN_DEGREE, spec.n - 1)
-    inside = domain.fit(coefficients_of(units[parts.train], degree), degree)
+    inside = domain_of(units[parts.train])
     network = Surrogate(result.variables, inside, spec)
     rows = parts.held_out
     report: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,13 +11,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tmsjax.core.errors import InputError
-from tmsjax.surrogate import features
+from tmsjax.surrogate import domain, features
+from tmsjax.surrogate.domain import Domain
 from tmsjax.surrogate.types import SurrogateSpec
 
 FEWEST = 50
 
+DOMAIN_DEGREE = 3
+
 BLOCK = 4096
-"""Patches normalised at a time."""
+"""Patches in one compiled call."""
 
 
 def check_examples(patches: Any, thresholds_v_per_m: Any, spec: SurrogateSpec) -> Float[np.ndarray, " b"]:
@@ -59,6 +63,23 @@ def normalised(patches: Any) -> Float[np.ndarray, "b n n n 3"]:
     return out
 
 
+def coefficients_of(patches: Any, degree: int) -> Float[np.ndarray, "b c"]:
+    """Coefficients of the normalised patches (b, n, n, n, 3); InputError where one cannot be normalised."""
+    units = normalised(patches)
+    return np.concatenate([np.asarray(_project(units[i : i + BLOCK], degree)) for i in range(0, len(units), BLOCK)])
+
+
+def domain_of(patches: Any) -> Domain:
+    """The domain of a surrogate that is trained on these patches (b, n, n, n, 3)."""
+    degree = min(DOMAIN_DEGREE, patches.shape[1] - 1)
+    return domain.fit(coefficients_of(patches, degree), degree)
+
+
 @jax.jit
 def _normalise(patches: Float[Array, "b n n n 3"]) -> Float[Array, "b n n n 3"]:
     return jax.vmap(lambda patch: features.normalise(patch).patch)(patches)
+
+
+@partial(jax.jit, static_argnums=1)
+def _project(patches: Float[Array, "b n n n 3"], degree: int) -> Float[Array, "b c"]:
+    return jax.vmap(lambda patch: features.coefficients(patch, degree))(patches)

@@ -14,13 +14,14 @@ from jaxtyping import Float, Int
 
 from tmsjax.core.errors import InputError
 from tmsjax.nn import TrainSpec
-from tmsjax.surrogate import domain, features
+from tmsjax.surrogate import features
 from tmsjax.surrogate.evaluate import evaluate
+from tmsjax.surrogate.examples import BLOCK, domain_of
 from tmsjax.surrogate.median import HIGHEST, MedianSpec, turn
 from tmsjax.surrogate.source import Source
 from tmsjax.surrogate.source import examples as examples_of
 from tmsjax.surrogate.support import SupportSpec
-from tmsjax.surrogate.train import BLOCK, DOMAIN_DEGREE, coefficients_of, train
+from tmsjax.surrogate.train import train
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
 
 CANDIDATES = ((1,), (2,), (3,), (2, 3))
@@ -145,8 +146,7 @@ def train_median(
     )
     chosen = {f.name: getattr(fitted.spec.model, f.name) for f in dataclasses.fields(SupportSpec)}
     spec = dataclasses.replace(spec, family="median", model=MedianSpec(**chosen)).check()
-    degree = min(DOMAIN_DEGREE, spec.n - 1)
-    inside = domain.fit(coefficients_of(examples.patches, degree), degree)
+    inside = domain_of(examples.patches)
     model = Surrogate(fitted.variables, inside, spec)
     rows = report["held_out_rows"]
     report["scores"] = evaluate(model, examples.patches[rows], examples.v_per_m[rows])

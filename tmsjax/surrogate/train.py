@@ -11,25 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from tmsjax.core.errors import InputError
 from tmsjax.nn import TrainSpec, metrics
-from tmsjax.surrogate import domain, features, polarised, polynomial, support
+from tmsjax.surrogate import polarised, polynomial, support
 from tmsjax.surrogate.evaluate import evaluate
+from tmsjax.surrogate.examples import BLOCK, check_examples, coefficients_of, domain_of, normalised
 from tmsjax.surrogate.fitting import Fitted, Plan
 from tmsjax.surrogate.polynomial import CANDIDATES, TRAINING
 from tmsjax.surrogate.split import Split, split
 from tmsjax.surrogate.support import SupportSpec
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
 from tmsjax.surrogate.uniform import UniformMap
-
-DOMAIN_DEGREE = 3
-
-BLOCK = 4096
-"""Patches projected at a time."""
 
 
 def train(
@@ -92,15 +87,14 @@ def train(
         Shapes that do not pair up, thresholds that are not positive, patches that cannot be normalised, too few.
     """
     started = time.perf_counter()
-    thresholds = _check(patches, thresholds_v_per_m, spec.check())
+    thresholds = check_examples(patches, thresholds_v_per_m, spec.check())
     if not isinstance(spec.model, SupportSpec):
         raise InputError("train fits the support-function model", got=spec.family, expected="family support")
     if sites is not None:
         sites = _check_sites(sites, spec.n)
     elif spec.model.samples:
         raise InputError("members that see samples start from polarisations", got="no sites", expected="sites=")
-    domain_degree = min(DOMAIN_DEGREE, spec.n - 1)
-    fields, c = normalised(patches, domain_degree)
+    fields = normalised(patches)
     training = training or (TRAINING if sites is None else polarised.TRAINING)
     plan = Plan(training, seed, None if folder is None else Path(folder), progress)
 
@@ -114,7 +108,7 @@ def train(
     parts = split(len(thresholds), seed, held_out_share, groups=groups)
     found = fitted(parts, spec.model, candidates, plan)
     spec = dataclasses.replace(spec, model=found.model)
-    model = Surrogate(found.variables, domain.fit(c[parts.train], domain_degree), spec)
+    model = Surrogate(found.variables, domain_of(fields[parts.train]), spec)
 
     rows, truth = parts.held_out, thresholds[parts.held_out]
     scores = evaluate(model, patches[rows], truth, uniform)
@@ -141,38 +135,8 @@ def train(
     return model, {**report, "held_out_rows": rows, "histories": [f.history for f in found.fits]}
 
 
-def normalised(patches: Any, degree: int) -> tuple[Float[np.ndarray, "b n n n 3"], Float[np.ndarray, "b c"]]:
-    """Patches over their field at the centre, and their coefficients; InputError where one cannot be normalised."""
-    blocks = [_normalised_block(jnp.asarray(patches[i : i + BLOCK], jnp.float32), degree) for i in _starts(patches)]
-    unit, c = (np.concatenate([np.asarray(block[k]) for block in blocks]) for k in (0, 1))
-    bad = np.flatnonzero(~np.isfinite(c).all(1))
-    if bad.size:
-        raise InputError(
-            "patches cannot be normalised",
-            got=f"{bad.size} with samples that are not finite or no field at the centre, first row {bad[0]}",
-            expected="finite samples and a field at the centre",
-            mend="drop those rows of patches and thresholds",
-        )
-    return unit, c
-
-
-def coefficients_of(patches: Any, degree: int) -> Float[np.ndarray, "b c"]:
-    """Coefficients of the normalised patches (b, n, n, n, 3); InputError where one cannot be normalised."""
-    return normalised(patches, degree)[1]
-
-
-def _starts(patches: Any) -> range:
-    return range(0, len(patches), BLOCK)
-
-
-@partial(jax.jit, static_argnums=1)
-def _normalised_block(patches: Array, degree: int) -> tuple[Array, Array]:
-    unit = jax.vmap(lambda p: features.normalise(p).patch)(patches)
-    return unit, jax.vmap(lambda p: features.coefficients(p, degree))(unit)
-
-
 def _member_thresholds(found: Fitted, fields: Float[np.ndarray, "b n n n 3"]) -> Float[np.ndarray, "b m"]:
-    blocks = [_member_block(found.model, found.variables, fields[i : i + BLOCK]) for i in _starts(fields)]
+    blocks = [_member_block(found.model, found.variables, fields[i : i + BLOCK]) for i in range(0, len(fields), BLOCK)]
     return 1 / np.concatenate([np.asarray(block, np.float64) for block in blocks])
 
 
@@ -191,24 +155,3 @@ def _check_sites(sites: Any, n: int) -> Float[np.ndarray, "s p m n n n 3"]:
             mend="polarisation.of_patches(cell, pulse, n, side_mm, z_shift_mm)",
         )
     return functionals
-
-
-def _check(patches: Any, thresholds: Any, spec: SurrogateSpec) -> Float[np.ndarray, " b"]:
-    t = np.asarray(thresholds, np.float64)
-    n = spec.n
-    if t.ndim != 1 or getattr(patches, "shape", None) != (len(t), n, n, n, 3):
-        raise InputError(
-            "patches and thresholds do not pair up",
-            got=(getattr(patches, "shape", None), t.shape),
-            expected=f"(b, {n}, {n}, {n}, 3) and (b,)",
-        )
-    if len(t) < 50:
-        raise InputError("too few thresholds to train on", got=len(t), expected="50 or more (thousands, to be of use)")
-    if not (np.isfinite(t).all() and (t > 0).all()):
-        raise InputError(
-            "thresholds must be positive",
-            got=f"{int((~(np.isfinite(t) & (t > 0))).sum())} that are not",
-            expected="finite, V/m > 0",
-            mend="leave out searches that found no threshold",
-        )
-    return t

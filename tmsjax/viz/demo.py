@@ -12,10 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from tmsjax.viz.files import save_figure
-from tmsjax.viz.surface import View, draw_surface, scale_bar
+from tmsjax.viz.surface import View, draw_surface, scale_bar, threshold_bar
 
 Mesh = tuple[np.ndarray, np.ndarray]
 
@@ -56,12 +55,7 @@ def demo_figure(
         draw_surface(ax, *layer_meshes[layer], from_coil, layer_values[layer], norm, cmap="viridis_r")
         ax.set_title(f"{layer.replace('L23', 'L2/3')}: threshold", fontsize=10)
     scale_bar(axes[2])
-    bar = fig.colorbar(ScalarMappable(norm, "viridis_r"), ax=list(axes[2:]), shrink=0.75, pad=0.01, extend="both")
-    bar.set_label("median threshold over azimuths (A/µs)")
-    low, high = norm.vmin or 0, norm.vmax or np.inf
-    bar.set_ticks([tick for tick in (50, 75, 100, 150, 200, 300, 400, 600, 800, 1200) if low <= tick <= high])
-    bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
+    threshold_bar(fig, list(axes[2:]), norm, "median threshold over azimuths (A/µs)")
     fig.suptitle(caption, fontsize=10)
     return save_figure(fig, path)
 

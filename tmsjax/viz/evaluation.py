@@ -18,10 +18,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import FormatStrFormatter, NullLocator
+from matplotlib.ticker import FormatStrFormatter
 
 from tmsjax.viz.files import save_figure
-from tmsjax.viz.surface import View, draw_surface, scale_bar
+from tmsjax.viz.surface import View, draw_surface, scale_bar, threshold_bar
 
 COLOURS = {"support": "#1b6ca8", "cnn": "#b5179e", "uniform": "#4d8b31", "weise": "#d98e04", "median": "#6a4c93"}
 """By family; other estimators take what follows in the cycle."""
@@ -164,12 +164,7 @@ def cortex_figure(
             bar = {"ax": axes[1, i], "shrink": 0.8, "pad": 0.01, "extend": "both", "location": "bottom"}
             fig.colorbar(ScalarMappable(norm, "RdBu_r"), label="median error (%)", **bar)
     scale_bar(axes[0, 0])
-    bar = fig.colorbar(ScalarMappable(thresholds, "viridis_r"), ax=list(axes[0]), shrink=0.75, pad=0.01, extend="both")
-    bar.set_label("median threshold (A/µs)")
-    low, high = thresholds.vmin or 0, thresholds.vmax or np.inf
-    bar.set_ticks([tick for tick in (50, 100, 150, 200, 300, 400, 600, 800, 1200, 2000) if low <= tick <= high])
-    bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
+    threshold_bar(fig, list(axes[0]), thresholds, "median threshold (A/µs)")
     fig.suptitle(title, fontsize=10)
     return save_figure(fig, path)
 

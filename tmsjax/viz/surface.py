@@ -7,13 +7,18 @@ a PDF as they are.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Normalize
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 BARE = np.array([0.80, 0.79, 0.77])
 """Colour of faces without a value."""
@@ -84,3 +89,17 @@ def scale_bar(ax: Axes, length_mm: float = 10.0) -> None:
     x, y = x0 + 0.04 * (x1 - x0), y0 + 0.04 * (y1 - y0)
     ax.plot([x, x + length_mm], [y, y], color="black", lw=2, solid_capstyle="butt")
     ax.text(x + length_mm / 2, y + 0.015 * (y1 - y0), f"{length_mm:g} mm", ha="center", va="bottom", fontsize=8)
+
+
+TICKS = (50, 75, 100, 150, 200, 300, 400, 600, 800, 1200, 2000)
+
+
+def threshold_bar(figure: Figure, axes: Sequence[Axes], norm: LogNorm, label: str) -> Colorbar:
+    """A bar of thresholds on a logarithmic scale, low ones light, beside ``axes``; ticks are round numbers."""
+    bar = figure.colorbar(ScalarMappable(norm, "viridis_r"), ax=list(axes), shrink=0.75, pad=0.01, extend="both")
+    bar.set_label(label)
+    low, high = norm.vmin or 0, norm.vmax or np.inf
+    bar.set_ticks([tick for tick in TICKS if low <= tick <= high])
+    bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    return bar
