@@ -13,6 +13,7 @@ from surrogate.synthetic_thresholds import fields, hidden_functionals, threshold
 import tmsjax.simulate
 from tmsjax.cli.train import TrainOptions, train
 from tmsjax.core.errors import InputError
+from tmsjax.core.thresholds import Thresholds
 from tmsjax.surrogate import cnn_train, load, source
 from tmsjax.surrogate.cnn import CnnSpec
 from tmsjax.surrogate.recipe import Recipe
@@ -98,7 +99,7 @@ def test_goes_on_after_an_interruption_to_the_same_weights(tmp_path, family, mon
     """The fields are not solved twice, and what an epoch left is used."""
     from tmsjax.nn import runs
 
-    how = {"family": family, "polarisation": False}
+    how = {"family": family, "polarisation": False, "samples": 9}
     train(options(tmp_path, out=tmp_path / "whole", **how))
     record = runs.Run.record
 
@@ -114,6 +115,24 @@ def test_goes_on_after_an_interruption_to_the_same_weights(tmp_path, family, mon
     assert Fields.solved == 2
     ours, theirs = (jax.tree.leaves(load(tmp_path / name).variables) for name in ("weights", "whole"))
     assert [np.asarray(a).tobytes() for a in ours] == [np.asarray(b).tobytes() for b in theirs]
+
+
+@pytest.mark.parametrize("family", ["uniform", "weise"])
+def test_baselines_are_saved_with_their_scores(tmp_path, family, monkeypatch):
+    grid = tmsjax.surrogate.uniform.directions()
+    none = np.zeros(len(grid), int)
+    table = Thresholds(
+        v_per_m=np.full(len(grid), 150.0), factor=np.full(len(grid), 150.0), initiation=none, status=none, runs=none
+    )
+    monkeypatch.setattr(tmsjax.simulate, "uniform_thresholds", lambda *_, **__: table)
+    train(options(tmp_path, family=family, samples=None, epochs=None))
+    model = load(tmp_path / "weights")
+    assert (model.spec.family, model.spec.n, model.spec.side_mm) == (family, 9, 1.5)
+    predicted = model.predict(PATCHES[:5])
+    assert np.allclose(predicted, 150.0) == (family == "uniform")
+    assert model.card["n_train"] == (0 if family == "uniform" else 94)
+    assert model.card["scores"]["surrogate"]["n"] == 24
+    assert model.card["data"]["recipe"]["cell"] == RECIPE.cell
 
 
 @pytest.mark.parametrize(("family", "samples"), [("support", 4), ("cnn", 3)])
@@ -151,7 +170,7 @@ def test_the_support_family_starts_from_the_cells_polarisation(tmp_path, monkeyp
     monkeypatch.setattr(tmsjax.surrogate, "train", asked)
     with pytest.raises(InterruptedError):
         train(options(tmp_path))
-    assert seen["sites"].shape[-4:] == (9, 9, 9, 3)
+    assert seen["sites"].shape[-4:] == (5, 5, 5, 3)  # layer 4's own grid
     assert seen["training"].epochs == 2
     assert "ends of the axon" in capsys.readouterr().out
 
@@ -164,6 +183,7 @@ def test_the_support_family_starts_from_the_cells_polarisation(tmp_path, monkeyp
         ({"epochs": 0}, "--epochs"),
         ({"samples": 4, "family": "cnn"}, "no network"),
         ({"curves": Path("curves.txt")}, "--curves"),
+        ({"curves": Path("curves.png"), "family": "weise"}, "--curves"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path, wrong, message):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tmsjax.cli.stages import Say
     from tmsjax.simulate import Dataset
-    from tmsjax.surrogate import CnnSpec, SupportSpec, Surrogate, SurrogateSpec, UniformMap
+    from tmsjax.surrogate import CnnSpec, Surrogate, SurrogateSpec, UniformMap
     from tmsjax.surrogate.recipe import Recipe
     from tmsjax.surrogate.search import Trial
     from tmsjax.surrogate.source import Examples
@@ -36,8 +36,10 @@ class TrainOptions:
     """Folder for the weights and card.json."""
     licence: str
     """Licence of the weights, written to the card: it follows the reconstruction's."""
-    family: Literal["support", "cnn"] = "support"
-    """Functionals of the field, or the convolutional network of Aberra et al. (2023)."""
+    family: Literal["support", "cnn", "uniform", "weise"] = "support"
+    """Functionals of the field, or the convolutional network of Aberra et al. (2023); or a baseline: the map of
+    thresholds in uniform fields, which takes only the cell and the domain from the dataset, or the average by angle and
+    gradient of Weise et al. (2023)."""
     schedule: Literal["short", "paper"] = "short"
     """Of the network: what two cores finish, or the paper's (2,000 epochs of Adam at 1e-5, mean squared error)."""
     search: int = 0
@@ -48,12 +50,13 @@ class TrainOptions:
     """Folder that keeps the run: after an interruption the same command goes on there, to the same weights."""
     curves: Path | None = None
     """Figure of the training curves (.png or .pdf)."""
-    side_mm: float = 1.5
-    """Side of the sampling grid."""
-    samples: int = 9
-    """Samples along it. A support function does with 4, eleven times fewer to look up; networks take 3, 5, 7 or 9."""
-    z_shift_mm: float = 0.0
-    """Shift of the grid along the somatodendritic axis."""
+    side_mm: float | None = None
+    """Side of the sampling grid, mm; by default the paper's for the layer, as the shift."""
+    samples: int | None = None
+    """Samples along it: 9 by default, 5 or 6 for a support function (216 are fewer to look up than 729); networks take
+    3, 5, 7 or 9."""
+    z_shift_mm: float | None = None
+    """Shift of the grid along the somatodendritic axis, mm."""
     polarisation: bool = True
     """Support functions start from what the ends of the cell's axon feel of the field; otherwise they fit any cell."""
     head: Path | None = None
@@ -92,24 +95,30 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
             expected="every row simulated",
             mend="run the same tmsjax simulate again: it goes on where it stopped",
         )
+    spec = _spec(options, recipe)
     with stages("fields") as say:
-        data = _examples(options, dataset, recipe, say)
+        data = _examples(options, dataset, recipe, spec, say)
         say(f"{len(data.rows)} of {len(dataset)} thresholds have a patch within the tissue")
-    baseline = None
-    if options.uniform:
+    table = None
+    if options.uniform or options.family == "uniform":
         with stages("uniform map") as say:
             cell = tj.cells.load(recipe.cell, root=options.cells)
             grid = tj.surrogate.uniform.directions()
             truth = tj.simulate.uniform_thresholds(
                 cell, grid, recipe.pulse, tolerance=0.01, initiation=False, engine="cable", progress=say
             )
-            baseline = tj.surrogate.uniform.from_table(grid, truth.v_per_m)
-    fitted = _network if options.family == "cnn" else _support
-    model, report = fitted(options, recipe, data, baseline, stages, console)
+            table = tj.surrogate.uniform.from_table(grid, truth.v_per_m)
+    fitted = {"support": _support, "cnn": _network, "uniform": _baseline, "weise": _baseline}[options.family]
+    model, report = fitted(options, spec, data, table, stages, console)
     with stages("weights"):
         card = {
             "data_hash": dataset.content_hash(),
-            "data": {"recipe": recipe.as_dict(), "thresholds": len(data.rows), "versions": dataset.attrs["versions"]},
+            "data": {
+                **model.card.get("data", {}),
+                "recipe": recipe.as_dict(),
+                "thresholds": len(data.rows),
+                "versions": dataset.attrs["versions"],
+            },
             "licence": options.licence,
         }
         folder = tj.surrogate.save(model, options.out, card=card)
@@ -139,12 +148,30 @@ def _check(options: TrainOptions) -> None:
         if value is not None and value < 1:
             raise InputError(name, got=value, expected="1 or more")
     if options.family == "cnn":
-        _model(options, paper=False)  # refuses a number of samples that there is no network for
+        _model(options, options.samples or 9)  # refuses a number of samples that there is no network for
+    if options.curves is not None and options.family in ("uniform", "weise"):
+        raise InputError("--curves", got=f"--family {options.family}", expected="support or cnn, which are trained")
     if options.curves is not None and options.curves.suffix not in (".png", ".pdf"):
         raise InputError("--curves", got=options.curves, expected="a .png or .pdf file")
 
 
-def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, say: Say) -> Examples:
+def _spec(options: TrainOptions, recipe: Recipe) -> SurrogateSpec:
+    """What to train, on the grid that was asked for or the layer's own."""
+    from tmsjax.surrogate import SupportSpec, SurrogateSpec, UniformSpec, WeiseSpec
+    from tmsjax.surrogate.grid import recommended
+
+    said = {"side_mm": options.side_mm, "z_shift_mm": options.z_shift_mm, "n": options.samples}
+    grid = recommended(recipe.layer, options.family)._replace(**{k: v for k, v in said.items() if v is not None})
+    model = {
+        "support": lambda: SupportSpec(degrees=tuple(d for d in (2, 3, 4) if d < grid.n)),
+        "cnn": lambda: _model(options, grid.n),
+        "uniform": UniformSpec,
+        "weise": WeiseSpec,
+    }[options.family]()
+    return SurrogateSpec(recipe.cell, recipe.pulse, grid.n, grid.side_mm, grid.z_shift_mm, model, options.family)
+
+
+def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, spec: SurrogateSpec, say: Say) -> Examples:
     """The dataset's patches: solving their fields takes minutes, so that a run's folder keeps them."""
     import numpy as np
 
@@ -154,12 +181,12 @@ def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, say: Say)
 
     def make() -> Examples:
         source = sources.Source(recipe, say, head_file=options.head)
-        return sources.examples(source, dataset.results(), options.side_mm, options.z_shift_mm, options.samples)
+        return sources.examples(source, dataset.results(), spec.side_mm, spec.z_shift_mm, spec.n)
 
     if options.checkpoints is None:
         return make()
     options.checkpoints.mkdir(parents=True, exist_ok=True)
-    grid = {"side_mm": options.side_mm, "z_shift_mm": options.z_shift_mm, "samples": options.samples}
+    grid = {"side_mm": spec.side_mm, "z_shift_mm": spec.z_shift_mm, "samples": spec.n}
     about = {"dataset": dataset.content_hash(), **grid}
     check_identity(options.checkpoints / "examples.json", about)
     path = options.checkpoints / "examples.npz"
@@ -172,18 +199,21 @@ def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, say: Say)
 
 
 def _support(
-    options: TrainOptions, recipe: Recipe, data: Examples, baseline: UniformMap | None, stages: Any, console: Console
+    options: TrainOptions,
+    spec: SurrogateSpec,
+    data: Examples,
+    table: UniformMap | None,
+    stages: Any,
+    console: Console,
 ) -> tuple[Surrogate, dict[str, Any]]:
     import tmsjax as tj
     from tmsjax.surrogate import polarisation, polarised, polynomial
 
-    model = tj.surrogate.SupportSpec(degrees=tuple(d for d in (2, 3, 4) if d < options.samples))
-    spec = _spec(options, recipe, model)
     sites, training = None, polynomial.TRAINING
     if options.polarisation:
         with stages("polarisation") as say:
-            cell = tj.cells.load(recipe.cell, root=options.cells)
-            sites = polarisation.of_patches(cell, recipe.pulse, spec.n, options.side_mm, options.z_shift_mm)
+            cell = tj.cells.load(spec.cell, root=options.cells)
+            sites = polarisation.of_patches(cell, spec.pulse, spec.n, spec.side_mm, spec.z_shift_mm)
             training = polarised.TRAINING
             say(f"{len(sites)} ends of the axon")
     with stages("training") as say:
@@ -194,8 +224,8 @@ def _support(
             options.seed,
             sites=sites,
             groups=data.site,
-            candidates=[degrees for degrees in polynomial.CANDIDATES if max(degrees) < options.samples],
-            uniform=baseline,
+            candidates=[degrees for degrees in polynomial.CANDIDATES if max(degrees) < spec.n],
+            uniform=table,
             training=dataclasses.replace(training, epochs=options.epochs or training.epochs),
             folder=None if options.checkpoints is None else options.checkpoints / "support",
             progress=say,
@@ -203,7 +233,12 @@ def _support(
 
 
 def _network(
-    options: TrainOptions, recipe: Recipe, data: Examples, baseline: UniformMap | None, stages: Any, console: Console
+    options: TrainOptions,
+    spec: SurrogateSpec,
+    data: Examples,
+    table: UniformMap | None,
+    stages: Any,
+    console: Console,
 ) -> tuple[Surrogate, dict[str, Any]]:
     import tmsjax as tj
     from tmsjax.surrogate import cnn_train, search
@@ -211,7 +246,6 @@ def _network(
     paper = options.schedule == "paper"
     training = cnn_train.PAPER_TRAINING if paper else cnn_train.SHORT_TRAINING
     training = dataclasses.replace(training, epochs=options.epochs or training.epochs)
-    spec = _spec(options, recipe, _model(options, paper))
     if options.search:
         with stages("search") as say:
             trials = search.search(
@@ -237,28 +271,34 @@ def _network(
             spec,
             options.seed,
             groups=data.site,
-            uniform=baseline,
+            uniform=table,
             training=training,
             folder=None if options.checkpoints is None else options.checkpoints / "cnn",
             progress=say,
         )
 
 
-def _spec(options: TrainOptions, recipe: Recipe, model: SupportSpec | CnnSpec) -> SurrogateSpec:
-    from tmsjax.surrogate import SurrogateSpec
+def _baseline(
+    options: TrainOptions,
+    spec: SurrogateSpec,
+    data: Examples,
+    table: UniformMap | None,
+    stages: Any,
+    console: Console,
+) -> tuple[Surrogate, dict[str, Any]]:
+    from tmsjax.surrogate import train_baseline
 
-    grid = {"n": options.samples, "side_mm": options.side_mm, "z_shift_mm": options.z_shift_mm}
-    return SurrogateSpec(cell=recipe.cell, pulse=recipe.pulse, family=options.family, model=model, **grid)
+    return train_baseline(data.patches, data.v_per_m, spec, options.seed, groups=data.site, uniform=table)
 
 
-def _model(options: TrainOptions, paper: bool) -> CnnSpec:
+def _model(options: TrainOptions, samples: int) -> CnnSpec:
     """The network of the schedule; the paper's variable size for fewer samples than 9."""
     from tmsjax.surrogate import CnnSpec, cnn, cnn_train
 
-    model = CnnSpec() if paper else cnn_train.SHORT_MODEL
-    if options.samples == 9:
+    model = CnnSpec() if options.schedule == "paper" else cnn_train.SHORT_MODEL
+    if samples == 9:
         return model
-    small = cnn.variable_size(options.samples)
+    small = cnn.variable_size(samples)
     return dataclasses.replace(model, kernel=small.kernel, conv_layers=small.conv_layers)
 
 

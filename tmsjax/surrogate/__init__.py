@@ -1,7 +1,7 @@
 """Threshold surrogates: from the field round a neuron to its activation threshold, without simulating it."""
 
 from tmsjax.surrogate import evaluation, features, uniform, weise
-from tmsjax.surrogate.baselines import from_uniform, to_uniform, train_weise
+from tmsjax.surrogate.baselines import from_uniform, to_uniform, train_baseline, train_weise
 from tmsjax.surrogate.cnn import CnnSpec
 from tmsjax.surrogate.cnn_train import train_cnn
 from tmsjax.surrogate.domain import Domain
@@ -35,6 +35,7 @@ __all__ = [
     "save",
     "to_uniform",
     "train",
+    "train_baseline",
     "train_cnn",
     "train_median",
     "train_weise",

@@ -12,7 +12,9 @@ import numpy as np
 from tmsjax.core.errors import InputError
 from tmsjax.surrogate import weise
 from tmsjax.surrogate.domain import Domain
-from tmsjax.surrogate.examples import domain_of
+from tmsjax.surrogate.evaluate import evaluate
+from tmsjax.surrogate.examples import check_examples, domain_of
+from tmsjax.surrogate.split import split
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
 from tmsjax.surrogate.uniform import UniformMap, UniformSpec
 from tmsjax.surrogate.weise import WeiseSpec
@@ -58,3 +60,37 @@ def train_weise(
     variables = {name: jnp.asarray(v) for name, v in weise.fit_table(patches, thresholds_v_per_m, model).items()}
     card = {"data": {"thresholds": len(thresholds_v_per_m)}, "n_train": len(thresholds_v_per_m)}
     return Surrogate(variables, inside, spec, json.dumps(card))
+
+
+def train_baseline(
+    patches: Any,
+    thresholds_v_per_m: Any,
+    spec: SurrogateSpec,
+    seed: int,
+    *,
+    groups: Any = None,
+    uniform: UniformMap | None = None,
+) -> tuple[Surrogate, dict[str, Any]]:
+    """A baseline of ``spec.family``, judged on the sites that ``train`` and ``train_cnn`` hold out of the same data.
+
+    "uniform" takes only its domain from the other sites, and ``uniform`` for its map; "weise" is their average.
+    Arguments, result and errors are those of ``surrogate.train``.
+    """
+    thresholds = check_examples(patches, thresholds_v_per_m, spec.check())
+    parts = split(len(thresholds), seed, groups=groups)
+    learned = np.setdiff1d(np.arange(len(thresholds)), parts.held_out)
+    if isinstance(spec.model, WeiseSpec):
+        model = train_weise(patches[learned], thresholds[learned], spec, spec.model)
+    elif isinstance(spec.model, UniformSpec) and uniform is not None:
+        model = from_uniform(uniform, spec, domain_of(patches[learned]))
+    else:
+        raise InputError("this is no baseline", got=spec.family, expected="weise, or uniform with its map (uniform=)")
+    rows = parts.held_out
+    report = model.card | {
+        "seed": seed,
+        "split_by": parts.by,
+        "n_train": len(learned) if spec.family == "weise" else 0,
+        "n_held_out": len(rows),
+        "scores": evaluate(model, patches[rows], thresholds[rows], uniform),
+    }
+    return dataclasses.replace(model, card_json=json.dumps(report, sort_keys=True)), {**report, "held_out_rows": rows}

@@ -1,0 +1,148 @@
+"""Train the surrogates of the paper's table: `python -m benchmarks.paper.train --datasets FOLDER --zoo FOLDER`.
+
+For every training dataset of `benchmarks.paper.run` that is complete: the uniform-field map, the support function, the
+network and the average model of its cell and pulse, each on the layer's grid, saved as ZOO/CELL/PULSE/FAMILY. Run it
+again to go on after an interruption: models of the same dataset are left as they are, a network goes on at its epoch.
+The fields of a recipe are solved once for all of its clones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import tmsjax as tj
+from benchmarks.paper.run import HERE, SHARED, Row, cell, rows
+from tmsjax.cli.stages import Say, Stages
+from tmsjax.surrogate import Surrogate, UniformMap, polarisation, polarised
+from tmsjax.surrogate.cnn_train import SHORT_MODEL, SHORT_TRAINING
+from tmsjax.surrogate.grid import recommended
+from tmsjax.surrogate.source import Examples, Source, examples
+
+LICENCE = "CC-BY-NC-SA-4.0"
+ORIGIN = "thresholds of reconstructions of the Blue Brain Project, scaled and myelinated after Aberra et al. (2018)"
+FAMILIES = ("uniform", "support", "weise", "cnn")
+EPOCHS = 25
+"""Of the network, on 24,500 thresholds: as many steps as 40 epochs of 15,000."""
+
+
+def train(row: Row, families: list[str], source: Callable[[], Source], options: argparse.Namespace) -> None:
+    """Train and save what the row's cell lacks, in one pass over its patches."""
+    dataset = tj.simulate.open_dataset(row.path)
+    home = options.zoo.joinpath(*row.recipe.cell.split("/"), row.recipe.pulse)
+    stages = Stages(options.console)
+    table = _map(row, home, options, stages)
+    kept: dict[int, Examples] = {}
+    for family in families:
+        grid = recommended(row.recipe.layer, family)
+        if grid.n not in kept:
+            with stages(f"samples {grid.n}") as say:
+                kept[grid.n] = examples(source(), dataset.results(), *grid)
+                say(f"{len(kept[grid.n].rows)} of {len(dataset)} thresholds have a patch within the tissue")
+        data = kept[grid.n]
+        with stages(family) as say:
+            model, report = _fitted(family, row, data, table, options, say)
+            card = {
+                "data_hash": dataset.content_hash(),
+                "data": {
+                    **model.card.get("data", {}),
+                    "recipe": row.recipe.as_dict(),
+                    "thresholds": len(data.rows),
+                    "versions": dataset.attrs["versions"],
+                    "origin": ORIGIN,
+                },
+                "licence": LICENCE,
+            }
+            tj.surrogate.save(model, home / family, card=card)
+            score = report["scores"]["surrogate"]
+            say(f"held-out sites: {score['mape_percent']:.3g} %, median {score['median_ape_percent']:.3g} %")
+
+
+def _map(row: Row, home: Path, options: argparse.Namespace, stages: Stages) -> UniformMap:
+    if (home / "uniform" / "card.json").exists():
+        return tj.surrogate.to_uniform(tj.surrogate.load(home / "uniform"))
+    with stages("uniform map") as say:
+        grid = tj.surrogate.uniform.directions()
+        how: dict[str, Any] = {"engine": "cable", "tolerance": 0.005, "initiation": False, "progress": say}
+        known = cell(row.recipe.cell, options.reconstructions)
+        truth = tj.simulate.uniform_thresholds(known, grid, row.recipe.pulse, **how)
+        return tj.surrogate.uniform.from_table(grid, truth.v_per_m)
+
+
+def _fitted(
+    family: str, row: Row, data: Examples, table: UniformMap, options: argparse.Namespace, say: Say
+) -> tuple[Surrogate, dict[str, Any]]:
+    grid = recommended(row.recipe.layer, family)
+    model: Any = {
+        "support": tj.surrogate.SupportSpec,
+        "cnn": lambda: SHORT_MODEL,
+        "uniform": tj.surrogate.UniformSpec,
+        "weise": tj.surrogate.WeiseSpec,
+    }[family]()
+    where = {"n": grid.n, "side_mm": grid.side_mm, "z_shift_mm": grid.z_shift_mm}
+    spec = tj.surrogate.SurrogateSpec(row.recipe.cell, row.recipe.pulse, **where, model=model, family=family)
+    how: dict[str, Any] = {"groups": data.site, "uniform": table}
+    if family == "support":
+        sites = polarisation.of_patches(cell(row.recipe.cell, options.reconstructions), row.recipe.pulse, *_place(grid))
+        return tj.surrogate.train(
+            data.patches, data.v_per_m, spec, 0, sites=sites, training=polarised.TRAINING, progress=say, **how
+        )
+    if family == "cnn":
+        folder = options.zoo / ".runs" / row.path.stem
+        training = dataclasses.replace(SHORT_TRAINING, epochs=options.epochs)
+        return tj.surrogate.train_cnn(
+            data.patches, data.v_per_m, spec, 0, training=training, folder=folder, progress=say, **how
+        )
+    return tj.surrogate.train_baseline(data.patches, data.v_per_m, spec, 0, **how)
+
+
+def _place(grid: Any) -> tuple[int, float, float]:
+    return grid.n, grid.side_mm, grid.z_shift_mm
+
+
+def lacking(row: Row, families: list[str], zoo: Path) -> list[str]:
+    """The families that the zoo has no model of, or one of another dataset."""
+    digest = tj.simulate.open_dataset(row.path).content_hash()
+    cards = {f: zoo.joinpath(*row.recipe.cell.split("/"), row.recipe.pulse, f, "card.json") for f in families}
+    return [f for f, path in cards.items() if not path.exists() or json.loads(path.read_text())["data_hash"] != digest]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", type=Path, default=HERE / "datasets")
+    parser.add_argument("--zoo", type=Path, required=True, help="folder of the surrogates")
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--cells", nargs="+", default=[], help="ends of cells' names")
+    parser.add_argument("--pulses", nargs="+", help="only these pulses")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the network")
+    parser.add_argument("--reconstructions", type=Path, default=SHARED / "cells" / "aberra2019")
+    options = parser.parse_args()
+    options.console = Console()
+    some = [row for row in rows(options.datasets, options.cells) if row.recipe.head == "S1"]
+    some = [row for row in some if row.done()[0] == row.recipe.thresholds]
+    some = [row for row in some if not options.pulses or row.recipe.pulse in options.pulses]
+    some.sort(key=lambda row: (row.recipe.pulse != "monophasic", row.source))
+    sources: dict[str, Source] = {}
+    for number, row in enumerate(some, 1):
+        families = lacking(row, options.families, options.zoo)
+        if not families:
+            continue
+        options.console.rule(f"{number} of {len(some)}: {row.recipe.cell}, {row.recipe.pulse}")
+
+        def source(row: Row = row) -> Source:
+            if row.source not in sources:
+                sources.clear()
+                sources[row.source] = Source(row.recipe)
+            return sources[row.source]
+
+        train(row, families, source, options)
+
+
+if __name__ == "__main__":
+    main()
