@@ -1,5 +1,36 @@
-"""Thresholds of whole populations: from a field and a surrogate to V/m and A/us of every neuron."""
+"""Thresholds of whole populations: from a field and a surrogate to V/m and A/us of every neuron, and what of it."""
 
+from tmsjax.response.output import load_responses, save_responses, write_maps, write_neurons
+from tmsjax.response.recruitment import (
+    Recruitment,
+    active_share,
+    intensity_for,
+    recruitment,
+    smooth_active_share,
+)
+from tmsjax.response.statistics import regions, statistics, write_table
+from tmsjax.response.stimulators import Stimulator, equivalent_outputs, stimulator, stimulators
 from tmsjax.response.thresholds import summarise, thresholds
+from tmsjax.response.types import Response
 
-__all__ = ["summarise", "thresholds"]
+__all__ = [
+    "Recruitment",
+    "Response",
+    "Stimulator",
+    "active_share",
+    "equivalent_outputs",
+    "intensity_for",
+    "load_responses",
+    "recruitment",
+    "regions",
+    "save_responses",
+    "smooth_active_share",
+    "statistics",
+    "stimulator",
+    "stimulators",
+    "summarise",
+    "thresholds",
+    "write_maps",
+    "write_neurons",
+    "write_table",
+]
