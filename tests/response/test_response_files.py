@@ -15,6 +15,7 @@ from tmsjax.core.errors import InputError
 from tmsjax.cortex import LayerSurface
 from tmsjax.response import load_responses, save_responses, write_maps, write_neurons
 from tmsjax.response.labelled import Labelled, write_labelled
+from tmsjax.response.output import by_site
 
 
 def pair():
@@ -141,4 +142,4 @@ def test_bad_input_is_named(tmp_path):
     with pytest.raises(InputError, match="dimensions of x"):
         write_labelled(tmp_path / "y.zarr", {"x": Labelled(("a",), np.zeros((3, 3)))}, {}, {})
     with pytest.raises(InputError, match="several layers"):
-        write_maps(tmp_path, pair(), None)  # pyright: ignore[reportArgumentType]
+        by_site(pair())
