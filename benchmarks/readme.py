@@ -63,18 +63,15 @@ def rows() -> list[tuple[str, str, str]]:
         add("demo", f"its predictions against NEURON, {check['neurons']} neurons drawn at random", value)
     if "surrogates" in found:
         for cell, score in found["surrogates"]["results"].items():
-            ours, uniform = score["unseen poses"], score["uniform"]
+            place = "another head" if "another head" in score else "unseen poses"
+            where = {"another head": "in a head not trained on", "unseen poses": "at coil poses not trained on"}[place]
+            ours, uniform = score[place], score["families"][place]["uniform"]
             value = (
                 f"{ours['mape_percent']:.2f} / {ours['median_ape_percent']:.2f} %, R² {ours['r2']:.3f} "
-                f"(uniform-field map, at the training poses: {uniform['mape_percent']:.1f} / "
-                f"{uniform['median_ape_percent']:.1f} %, {uniform['r2']:.2f})"
+                f"(uniform-field map: {uniform['mape_percent']:.1f} / {uniform['median_ape_percent']:.1f} %, "
+                f"{uniform['r2']:.2f})"
             )
-            add("surrogates", f"`{cell}`: mean / median error, {ours['n']} neurons at coil poses not trained on", value)
-    if "other_head" in found:
-        for cell, score in found["other_head"]["results"].items():
-            ours = score["all"]
-            value = f"{ours['mape_percent']:.2f} / {ours['median_ape_percent']:.2f} %, R² {ours['r2']:.3f}"
-            add("other_head", f"`{cell}`: the same in a head not trained on, {ours['n']} neurons", value)
+            add("surrogates", f"`{cell}`: mean / median error, {ours['n']} neurons {where}", value)
     if "efield" in found:
         targets = {t["name"]: t["value"] for t in found["efield"]["targets"]}
         for start, what, form in FIELD_ROWS:

