@@ -14,7 +14,7 @@ from synthetic import response
 from tmsjax.core.errors import InputError
 from tmsjax.cortex import LayerSurface
 from tmsjax.response import load_responses, save_responses, write_maps, write_neurons
-from tmsjax.response.labelled import Labelled, write_labelled
+from tmsjax.response.labelled import Group, Labelled, write_labelled
 from tmsjax.response.output import by_site
 
 
@@ -133,13 +133,13 @@ def test_nothing_is_overwritten_nor_half_written(tmp_path):
 def test_bad_input_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         load_responses(tmp_path / "nowhere.zarr")
-    write_labelled(tmp_path / "x.zarr", {"x": Labelled(("a",), np.zeros(3))}, {}, {})
+    write_labelled(tmp_path / "x.zarr", Group({"x": Labelled(("a",), np.zeros(3))}, {}, {}))
     with pytest.raises(InputError, match="no responses"):
         load_responses(tmp_path / "x.zarr")
     arrays = {"x": Labelled(("a",), np.zeros(3)), "y": Labelled(("a",), np.zeros(2))}
     with pytest.raises(InputError, match="dimension a of y"):
-        write_labelled(tmp_path / "y.zarr", arrays, {}, {})
+        write_labelled(tmp_path / "y.zarr", Group(arrays, {}, {}))
     with pytest.raises(InputError, match="dimensions of x"):
-        write_labelled(tmp_path / "y.zarr", {"x": Labelled(("a",), np.zeros((3, 3)))}, {}, {})
+        write_labelled(tmp_path / "y.zarr", Group({"x": Labelled(("a",), np.zeros((3, 3)))}, {}, {}))
     with pytest.raises(InputError, match="several layers"):
         by_site(pair())

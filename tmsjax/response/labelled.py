@@ -37,10 +37,17 @@ class Empty:
     dtype: Any
 
 
-def write_labelled(
-    path: str | Path, variables: Mapping[str, Labelled], coordinates: Mapping[str, Labelled], attrs: Mapping[str, Any]
-) -> Path:
-    """Write a group of arrays to the folder ``path``, whole or not at all.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Arrays by name, coordinates among them apart, and what is said of all of them."""
+
+    variables: Mapping[str, Labelled]
+    coordinates: Mapping[str, Labelled]
+    attrs: Mapping[str, Any]
+
+
+def write_labelled(path: str | Path, group: Group, inner: Mapping[str, Group] | None = None) -> Path:
+    """Write a group of arrays to the folder ``path``, and groups within it by name, whole or not at all.
 
     ``values`` of a variable may be ``Empty``, to be filled by who opens it with zarr (a chunk at a time).
 
@@ -51,17 +58,21 @@ def write_labelled(
     path = Path(path)
     if path.exists():
         raise InputError("nothing is overwritten", got=f"{path} exists", expected="a new folder")
-    _check({**variables, **coordinates})
-    try:
-        json.dumps(dict(attrs))
-    except (TypeError, ValueError) as error:
-        raise InputError("attributes of a zarr group", got=error, expected="what JSON can hold") from error
+    groups = {"": group, **(inner or {})}
+    for one in groups.values():
+        _check({**one.variables, **one.coordinates})
+        try:
+            json.dumps(dict(one.attrs))
+        except (TypeError, ValueError) as error:
+            raise InputError("attributes of a zarr group", got=error, expected="what JSON can hold") from error
     with staged_folder(path) as stage:
-        group = zarr.open_group(stage, mode="w", zarr_format=3)
-        for name, array in {**coordinates, **variables}.items():
-            _write(group, name, array)
-        beside = [name for name, array in coordinates.items() if array.dims != (name,)]
-        group.attrs.update({**attrs, **({"coordinates": " ".join(beside)} if beside else {})})
+        root = zarr.open_group(stage, mode="w", zarr_format=3)
+        for name, one in groups.items():
+            target = root.create_group(name) if name else root
+            for array, labelled in {**one.coordinates, **one.variables}.items():
+                _write(target, array, labelled)
+            beside = [array for array, labelled in one.coordinates.items() if labelled.dims != (array,)]
+            target.attrs.update({**one.attrs, **({"coordinates": " ".join(beside)} if beside else {})})
     return path
 
 

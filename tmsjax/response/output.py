@@ -18,7 +18,7 @@ from tmsjax.core.files import staged_file
 from tmsjax.core.thresholds import Thresholds
 from tmsjax.cortex import LayerSurface, Population
 from tmsjax.io import write_metric, write_surface
-from tmsjax.response.labelled import Labelled, read_labelled, write_labelled
+from tmsjax.response.labelled import Group, Labelled, read_labelled, write_labelled
 from tmsjax.response.types import Response, checked
 
 REACH = 2.5
@@ -44,11 +44,11 @@ def save_responses(
         return np.concatenate([np.asarray(of(r), dtype) for r in found])
 
     place = joined(lambda r: r.population.positions, np.float32)
-    words = {str(code): text for r in found for code, text in r.thresholds.sentences.items()}
+    meaning = {str(code): text for r in found for code, text in r.thresholds.sentences.items()}
     variables = {
         "threshold_v_per_m": (joined(lambda r: r.thresholds.v_per_m), {"units": "V/m", "long_name": "|E| at the soma"}),
         "threshold_a_per_us": (joined(lambda r: r.thresholds.a_per_us), {"units": "A/us", "long_name": "coil |dI/dt|"}),
-        "status": (joined(lambda r: r.thresholds.status, np.int16), {"meaning": words}),
+        "status": (joined(lambda r: r.thresholds.status, np.int16), {"meaning": meaning}),
         "in_domain": (joined(lambda r: r.in_domain), {"long_name": "the model has seen such fields"}),
     }  # fmt: skip
     coordinates = {
@@ -71,13 +71,10 @@ def save_responses(
         return Labelled(dims, values, about, (min(size, NEURON_CHUNK), *more))
 
     turned = joined(lambda r: r.population.rotations, np.float32)
-    return write_labelled(
-        path,
-        {name: labelled(*entry) for name, entry in variables.items()}
-        | {"rotation": labelled(turned, {"long_name": "cell frame to world"})},
-        {name: labelled(*entry) for name, entry in coordinates.items()},
-        {"sources": [r.thresholds.source for r in found], "format": 1, **(attrs or {})},
-    )
+    words = {"sources": [r.thresholds.source for r in found], "format": 1, **(attrs or {})}
+    arrays = {name: labelled(*entry) for name, entry in variables.items()}
+    arrays["rotation"] = labelled(turned, {"long_name": "cell frame to world"})
+    return write_labelled(path, Group(arrays, {name: labelled(*entry) for name, entry in coordinates.items()}, words))
 
 
 def load_responses(path: str | Path) -> list[Response]:

@@ -28,7 +28,7 @@ def active_share(
     Raises InputError for no neurons, negative intensities, or weights that are negative or all zero.
     """
     values, weights = _population(thresholds, weight)
-    return _cumulative(_bins(values, _intensities(intensities)), weights)
+    return _cumulative(_bins(values, checked_intensities(intensities)), weights)
 
 
 def smooth_active_share(
@@ -63,9 +63,20 @@ def intensity_for(thresholds: ArrayLike, share: float, weight: ArrayLike | None 
     """
     share = check_number(share, "share of neurons", above=0.0, high=1.0)
     values, weights = _population(thresholds, weight)
-    order = np.argsort(values)  # NaN last
-    reached = np.cumsum(weights[order]) / weights.sum() >= share * (1 - 1e-12)
-    return float(values[order][np.argmax(reached)]) if reached.any() else float("nan")
+    return float(levels(values[None], np.array([share]), weights)[0, 0])
+
+
+def levels(
+    thresholds: Float[ndarray, "m p"], shares: Float[ndarray, " s"], weights: Float[ndarray, " p"]
+) -> Float[ndarray, "m s"]:
+    """``intensity_for`` of m sets of thresholds of the same neurons, at several shares."""
+    order = np.argsort(thresholds, axis=1)  # NaN last
+    reached = np.cumsum(weights[order], axis=1) / weights.sum()
+    at = [np.argmax(reached >= share * (1 - 1e-12), axis=1) for share in shares]
+    beyond = [reached[:, -1] < share * (1 - 1e-12) for share in shares]
+    rows = np.arange(len(thresholds))
+    found = [np.where(b, np.nan, thresholds[rows, order[rows, a]]) for a, b in zip(at, beyond, strict=True)]
+    return np.stack(found, axis=1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +149,11 @@ def recruitment(
             expected="some",
             mend="look at Thresholds.why: their sampling grids may leave the tissue, or the field's region",
         )
-    at = np.linspace(0, np.quantile(values[known], 0.99), 100) if intensities is None else _intensities(intensities)
+    at = (
+        np.linspace(0, np.quantile(values[known], 0.99), 100)
+        if intensities is None
+        else checked_intensities(intensities)
+    )
     bins, cluster = _bins(values, at), _clusters(found)
     count = int(cluster.max()) + 1
     low = high = np.full(len(at), np.nan)
@@ -201,7 +216,8 @@ def _population(thresholds: ArrayLike, weight: ArrayLike | None) -> tuple[np.nda
     return values, weights
 
 
-def _intensities(intensities: ArrayLike) -> np.ndarray:
+def checked_intensities(intensities: ArrayLike) -> Float[ndarray, " i"]:
+    """Intensities (i,) that are finite and not negative, or InputError."""
     found = np.atleast_1d(numbers(intensities, "intensities"))
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all() or (found < 0).any():
         raise InputError(
