@@ -17,7 +17,9 @@ from tmsjax.surrogate import (
     UniformSpec,
     WeiseSpec,
     from_uniform,
+    grid,
     to_uniform,
+    train_baseline,
     train_weise,
     uniform,
     weise,
@@ -25,6 +27,7 @@ from tmsjax.surrogate import (
 from tmsjax.surrogate.domain import fit
 from tmsjax.surrogate.evaluation import uniform_patches
 from tmsjax.surrogate.examples import coefficients_of
+from tmsjax.surrogate.split import split
 
 GRID = uniform.directions()
 TRUTH = 200 + 40 * GRID[:, 2] + 30 * GRID[:, 0] * GRID[:, 1]
@@ -128,6 +131,33 @@ def test_gradients_of_both_are_finite_also_at_the_poles():
     for model in (from_uniform(MAP, SPEC, INSIDE), AVERAGE):
         gradient = jax.jit(jax.grad(lambda p, m=model: m.scale(p).sum()))(poles)
         assert np.isfinite(gradient).all()
+
+
+def test_baselines_are_judged_on_the_sites_that_the_others_are_judged_on():
+    site = np.arange(400) // 4
+    truth = law(POLAR, SHARE)
+    rows = split(400, 3, groups=site).held_out
+    average, report = train_baseline(
+        PATCHES, truth, dataclasses.replace(SPEC, family="weise", model=WeiseSpec()), 3, groups=site
+    )
+    np.testing.assert_array_equal(report["held_out_rows"], rows)
+    learned = np.setdiff1d(np.arange(400), rows)
+    expected = train_weise(PATCHES[learned], truth[learned], SPEC)
+    np.testing.assert_array_equal(average.predict(PATCHES[rows]), expected.predict(PATCHES[rows]))
+    assert report["scores"]["surrogate"]["n"] == len(rows)
+    spec = dataclasses.replace(SPEC, family="uniform", model=UniformSpec())
+    untaught, report = train_baseline(PATCHES, MAP.predict(DIRECTION), spec, 3, groups=site, uniform=MAP)
+    assert report["scores"]["surrogate"]["mape_percent"] < 0.01
+    assert untaught.card["n_train"] == 0
+    with pytest.raises(InputError, match="no baseline"):
+        train_baseline(PATCHES, truth, spec, 3)
+
+
+def test_the_papers_cubes_and_layers_that_have_none():
+    assert grid.recommended("L2/3", "cnn") == (2.0, -0.49, 9)
+    assert grid.recommended("L5").n < grid.recommended("L5", "uniform").n == 9
+    with pytest.raises(InputError, match="no grid of this layer"):
+        grid.recommended("L6")
 
 
 def test_tables_that_cannot_be_are_refused():
