@@ -9,6 +9,7 @@ from tmsjax.viz.evaluation import (
     scores_figure,
 )
 from tmsjax.viz.surface import View, draw_surface
+from tmsjax.viz.timing import timing_figure
 from tmsjax.viz.training import training_curves
 from tmsjax.viz.unseen_fields import directions_figure, domain_figure, error_sources_figure
 
@@ -24,5 +25,6 @@ __all__ = [
     "error_sources_figure",
     "predictions_figure",
     "scores_figure",
+    "timing_figure",
     "training_curves",
 ]

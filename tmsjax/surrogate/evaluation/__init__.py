@@ -24,6 +24,7 @@ from tmsjax.surrogate.evaluation.scores import (
     place_medians,
     score_table,
 )
+from tmsjax.surrogate.evaluation.timing import Method, time_by_count
 from tmsjax.surrogate.evaluation.uniform_field import uniform_field_test, uniform_patches
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "CortexMap",
     "Data",
     "Judged",
+    "Method",
     "Regression",
     "Rows",
     "ablation",
@@ -57,6 +59,7 @@ __all__ = [
     "score_table",
     "side_cases",
     "simulate_point_sources",
+    "time_by_count",
     "uniform_field_test",
     "uniform_patches",
 ]
