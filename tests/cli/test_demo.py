@@ -142,11 +142,11 @@ def test_bad_input_is_an_error_message_and_not_a_traceback(tmp_path, arguments, 
 
 def test_the_field_points_forwards_for_pa_whatever_the_coils_own_sign():
     """A positive dI/dt induces towards the handle under the MC-B70 and away from it under the Magstim 70 mm."""
-    from tmsjax.cli.demo import _induced_along_y
+    from tmsjax.cli.demo import induced_along_y
     from tmsjax.coil import CoilPose
 
     pose = CoilPose.from_matrix(np.eye(4))
-    signs = [_induced_along_y(tj.coil.load(name), pose) for name in ("MagVenture_MC_B70", "Magstim_70mm_Fig8")]
+    signs = [induced_along_y(tj.coil.load(name), pose) for name in ("MagVenture_MC_B70", "Magstim_70mm_Fig8")]
     assert signs == [-1.0, 1.0]
 
 

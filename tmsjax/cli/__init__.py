@@ -19,6 +19,8 @@ def main() -> None:
     from tmsjax.cli.evaluate import evaluate
     from tmsjax.cli.fetch import fetch
     from tmsjax.cli.simulate import simulate
+    from tmsjax.cli.sweep import sweep
+    from tmsjax.cli.thresholds import thresholds
     from tmsjax.cli.train import train
     from tmsjax.core.errors import TmsjaxError
 
@@ -28,6 +30,8 @@ def main() -> None:
         "evaluate": evaluate,
         "fetch": fetch,
         "simulate": simulate,
+        "sweep": sweep,
+        "thresholds": thresholds,
         "train": train,
     }
     warnings.simplefilter("default")

@@ -108,7 +108,7 @@ def _run(options: DemoOptions, folder: Path, console, stages) -> dict:
     with stages("field") as say:
         say("solving for the potentials")
         forwards = 1.0 if options.direction == "PA" else -1.0
-        didt = forwards * _induced_along_y(coil, pose)
+        didt = forwards * induced_along_y(coil, pose)
         field = tj.efield.solve(head, coil, pose, didt=didt)
         say(f"{field.status}: residual {float(field.residual):.1e} after {int(field.iterations)} iterations")
         if field.status != "converged":
@@ -151,7 +151,7 @@ def _hemisphere(options: DemoOptions) -> str | None:
     return None if options.target_mm else sides.get(options.landmark.rsplit("_", 1)[-1])
 
 
-def _induced_along_y(coil, pose) -> float:
+def induced_along_y(coil, pose) -> float:
     """+1 where a positive dI/dt induces a field along the coil's +y (away from the handle) under its centre, else -1.
 
     Coils differ in it: the MC-B70 induces towards the handle, the Magstim 70 mm away from it, as their .ccd files do.

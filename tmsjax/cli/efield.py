@@ -11,9 +11,6 @@ import tyro
 
 from tmsjax.core.versions import versions
 
-KNOB = "hand_knob_left"
-"""Target if none is given."""
-
 
 @dataclasses.dataclass(frozen=True)
 class EfieldOptions:
@@ -110,6 +107,7 @@ def _run(options: EfieldOptions, folder: Path, stages) -> dict[str, Any]:
 
     import tmsjax as tj
     from tmsjax.cli import efield_files
+    from tmsjax.cli.poses import held
 
     _check(options)
     with stages("head") as say:
@@ -120,7 +118,7 @@ def _run(options: EfieldOptions, folder: Path, stages) -> dict[str, Any]:
         say(f"{name}: {', '.join(said)}, {'no' if surfaces is None else len(surfaces)} cortical surfaces")
     with stages("coil") as say:
         coil = tj.coil.load(options.coil)
-        pose, aim = _pose(options, head, coil)
+        pose, aim = held(options, head, coil)
         say(f"{coil.name} {aim}, centre at {np.asarray(pose.centre).round(1).tolist()} mm")
     with stages("field") as say:
         say("solving for the potentials")
@@ -150,14 +148,10 @@ def _run(options: EfieldOptions, folder: Path, stages) -> dict[str, Any]:
 
 def _check(options: EfieldOptions) -> None:
     """What fits together, before anything is loaded."""
+    from tmsjax.cli.poses import check_place
     from tmsjax.core.errors import InputError
 
-    places = ("target", "target_mm", "mni_mm", "pose")
-    given = [f"--{name.replace('_', '-')}" for name in places if getattr(options, name) is not None]
-    if len(given) > 1:
-        raise InputError("several places for the coil", got=", ".join(given), expected="one of them")
-    if options.pose_name is not None and options.pose is None:
-        raise InputError("--pose-name without --pose", got=options.pose_name, expected="the file that has it")
+    check_place(options)
     whole = Path(options.head).suffix == ".msh"
     if options.engine == "mesh" and not whole:
         raise InputError("--engine mesh needs tetrahedra", got=options.head, expected="a .msh", mend="--engine voxel")
@@ -216,28 +210,6 @@ def _check_tissues(options: EfieldOptions, tissues) -> None:
             got=missing,
             expected=f"labels or tags that are there: {present[present > 0].tolist()}",
         )
-
-
-def _pose(options: EfieldOptions, head, coil):
-    """The coil's pose, and how it was found."""
-    import tmsjax as tj
-    from tmsjax.cli.poses import pose_of_file
-
-    if options.pose is not None:
-        found, name = pose_of_file(options.pose, options.pose_name)
-        return found, f"as {options.pose.name} has it" + (f" ({name})" if name else "")
-    if options.target_mm is not None:
-        target, where = options.target_mm, f"over {list(options.target_mm)} mm"
-    elif options.mni_mm is not None:
-        target, where = tj.head.from_mni(head, options.mni_mm), f"over MNI152 {list(options.mni_mm)} mm"
-    else:
-        target = options.target or KNOB
-        where = f"over {target.replace('_', ' ')}"
-    pose = tj.coil.pose_on_scalp(
-        head, target, handle_deg=options.handle_deg, gap_mm=options.gap_mm, hair_mm=options.hair_mm, coil=coil
-    )
-    off = f"{options.gap_mm:g} mm off the scalp" + (f" and {options.hair_mm:g} mm of hair" if options.hair_mm else "")
-    return pose, f"{where}, handle {options.handle_deg:g}° to the midline, {off}"
 
 
 def _on_mesh(options: EfieldOptions, mesh, coil, pose):

@@ -169,11 +169,18 @@ def by_site(responses: Response | Iterable[Response], of: str = "a_per_us") -> t
     return sites, places, np.asarray(medians)
 
 
-def on_surface(
-    surface: LayerSurface, places_mm: Float[ndarray, "s 3"], values: Float[ndarray, " s"], spacing_mm: float
+def spacing_of(responses: Response | Iterable[Response]) -> float:
+    """Typical distance (mm) between the sites of one layer: the root of the area that each stands for."""
+    found = checked(responses)
+    area = sum(float(np.asarray(r.population.weight, float).sum()) for r in found) / len(found)
+    return float(np.sqrt(area / len(by_site(found)[0])))
+
+
+def on_points(
+    points_mm: Float[ndarray, "v 3"], places_mm: Float[ndarray, "s 3"], values: Float[ndarray, " s"], spacing_mm: float
 ) -> Float[ndarray, " v"]:
-    """(v,) the nearest site's value at each vertex of a layer, NaN further than ``REACH`` spacings from any."""
-    away, nearest = KDTree(places_mm).query(surface.vertices)
+    """(v,) the nearest site's value at each point of a layer, NaN further than ``REACH`` spacings from any."""
+    away, nearest = KDTree(places_mm).query(points_mm)
     return np.where(away <= REACH * spacing_mm, np.asarray(values, float)[nearest], np.nan)
 
 
@@ -189,10 +196,9 @@ def write_maps(
     found = checked(responses)
     folder, name = Path(folder), name or found[0].layer
     _, places, _ = by_site(found)
-    area = sum(float(np.asarray(r.population.weight, float).sum()) for r in found) / len(found)
-    spacing = float(np.sqrt(area / len(places)))
+    spacing = spacing_of(found)
     titles = {"a_per_us": "median threshold (A/us)", "v_per_m": "median threshold (V/m)", "in_domain": "in domain"}
-    maps = {title: on_surface(surface, places, by_site(found, of)[2], spacing) for of, title in titles.items()}
+    maps = {title: on_points(surface.vertices, places, by_site(found, of)[2], spacing) for of, title in titles.items()}
     covered = np.isfinite(next(iter(maps.values())))
     written = []
     for number, side in enumerate(("lh", "rh")):

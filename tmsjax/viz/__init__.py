@@ -8,6 +8,12 @@ from tmsjax.viz.evaluation import (
     predictions_figure,
     scores_figure,
 )
+from tmsjax.viz.response import (
+    recruitment_figure,
+    strength_duration_figure,
+    threshold_maps_figure,
+    tuning_figure,
+)
 from tmsjax.viz.surface import View, draw_surface
 from tmsjax.viz.timing import timing_figure
 from tmsjax.viz.training import training_curves
@@ -24,7 +30,11 @@ __all__ = [
     "draw_surface",
     "error_sources_figure",
     "predictions_figure",
+    "recruitment_figure",
     "scores_figure",
+    "strength_duration_figure",
+    "threshold_maps_figure",
     "timing_figure",
     "training_curves",
+    "tuning_figure",
 ]
