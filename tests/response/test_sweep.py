@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib
 import json
 from pathlib import Path
 
@@ -14,9 +15,16 @@ from made_up_pose_model import ball, population, pose_model
 import tmsjax as tj
 from tmsjax.coil import CoilPose, scalp_chart
 from tmsjax.core.errors import InputError
-from tmsjax.response import active_share, intensity_for, sweep_store, thresholds
-from tmsjax.response import sweep as sweeps
-from tmsjax.response.sweep import SweepGrid, SweepTarget, square, sweep
+from tmsjax.response import (
+    SweepGrid,
+    SweepTarget,
+    active_share,
+    intensity_for,
+    square,
+    sweep,
+    sweep_store,
+    thresholds,
+)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +122,7 @@ def contents(path: Path) -> dict[str, str]:
 
 def test_after_a_kill_it_goes_on_to_the_same_bytes(made, targets, tmp_path, monkeypatch):
     """Blocks of 7 neurons; the run dies while a later one is written, and leaves a damaged chunk behind."""
-    monkeypatch.setattr(sweeps, "BLOCK", 7)
+    monkeypatch.setattr(importlib.import_module("tmsjax.response.sweep"), "BLOCK", 7)
     whole = sweep(tmp_path / "whole.zarr", targets, *made, GRID)
     path, calls, real, after = tmp_path / "s.zarr", [], sweep_store.write_block, 4
 
@@ -170,7 +178,7 @@ def test_poses_that_the_model_does_not_cover_are_flagged_and_all_of_them_refused
         tmp_path / "s.zarr", targets[:1], some, coil, chart, SweepGrid([[0.0, 0], [9, 0], [-2, 0]], GRID.handle_deg)
     )
     data = opened(path, targets[0].name)
-    far = data.status.values == sweeps.sweep_store.NO_POSE
+    far = data.status.values == sweep_store.NO_POSE
     assert far.all(axis=(1, 2, 3)).tolist() == [False, True, False]
     assert not far[[0, 2]].any()
     assert np.isnan(data.threshold_a_per_us.values[1]).all()

@@ -140,8 +140,8 @@ def _run(options: SweepOptions, stages):
     from tmsjax.cli.poses import target_of
     from tmsjax.core.versions import versions
     from tmsjax.head import target as find_target
-    from tmsjax.response.sweep import SweepGrid, SweepTarget, square
-    from tmsjax.response.sweep import sweep as run
+    from tmsjax.response import SweepGrid, SweepTarget, square
+    from tmsjax.response import sweep as run
 
     grid = SweepGrid(
         square(options.reach_mm, options.step_mm),

@@ -10,6 +10,7 @@ from tmsjax.response.recruitment import (
 )
 from tmsjax.response.statistics import regions, statistics, write_table
 from tmsjax.response.stimulators import Stimulator, equivalent_outputs, stimulator, stimulators
+from tmsjax.response.sweep import SweepGrid, SweepTarget, square, sweep
 from tmsjax.response.thresholds import summarise, thresholds
 from tmsjax.response.types import Response
 
@@ -17,6 +18,8 @@ __all__ = [
     "Recruitment",
     "Response",
     "Stimulator",
+    "SweepGrid",
+    "SweepTarget",
     "active_share",
     "equivalent_outputs",
     "intensity_for",
@@ -25,10 +28,12 @@ __all__ = [
     "regions",
     "save_responses",
     "smooth_active_share",
+    "square",
     "statistics",
     "stimulator",
     "stimulators",
     "summarise",
+    "sweep",
     "thresholds",
     "write_maps",
     "write_neurons",
