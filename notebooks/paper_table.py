@@ -71,6 +71,12 @@ draw(figures.predictions, "figure_4")
 report.scores(found, "monophasic")
 
 # %% [markdown]
+# Models of a population's median: one prediction a place for all of its clones and azimuths.
+
+# %%
+report.population(found)
+
+# %% [markdown]
 # What is asked of every clone, and what holds of those that are judged:
 
 # %%

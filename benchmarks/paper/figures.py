@@ -35,7 +35,7 @@ DPI = 130
 def cortex(found: Tables, path: Path, current: str = "P-A", pulse: str = "monophasic") -> Path:
     """Median thresholds and errors at every position of the test head (figure 3)."""
     fig, axes = plt.subplots(3, 7, figsize=(13.2, 6.2), dpi=DPI, layout="constrained", width_ratios=[1] * 7)
-    for row, (layer, name) in zip(axes, LAYERS.items(), strict=True):
+    for place, (row, (layer, name)) in enumerate(zip(axes, LAYERS.items(), strict=True)):
         columns = found.arrays(f"map_{layer}_{pulse}")
         titles = ["simulated", *SHOWN, *(f"{family}_error" for family in SHOWN)]
         truth = columns.get(f"simulated__{current}")
@@ -44,7 +44,7 @@ def cortex(found: Tables, path: Path, current: str = "P-A", pulse: str = "monoph
             values = columns.get(f"{key}__{current}")
             family, _, error = key.partition("_")
             title = ESTIMATORS.get(family, key) + (": error" if error else "")
-            ax.set_title(title if row is axes[0] else "", fontsize=8)
+            ax.set_title("" if place else title, fontsize=8)
             if values is None or norm is None:
                 empty(ax, "not judged yet")
                 continue
@@ -62,7 +62,7 @@ def cortex(found: Tables, path: Path, current: str = "P-A", pulse: str = "monoph
                 bar.set_label(label, fontsize=7)
                 bar.ax.tick_params(labelsize=6)
                 if not error:
-                    bar.set_ticks([tick for tick in TICKS if (scale.vmin or 0) <= tick <= (scale.vmax or np.inf)])
+                    bar.set_ticks([tick for tick in TICKS[::2] if (scale.vmin or 0) <= tick <= (scale.vmax or np.inf)])
                     bar.ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
                     bar.ax.xaxis.set_minor_locator(NullLocator())
         row[0].text(-0.06, 0.5, name, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9)
@@ -135,7 +135,7 @@ def _bars(ax: Axes, found: Tables, layer: str, pulse: str) -> None:
         bound = found.paper("mape_percent", layer, family)[1]
         if bound is not None and pulse == "monophasic":
             ax.axhline(bound, color=COLOURS[family], lw=1, ls="--")
-    ax.set(xlabel="clone", ylabel="MAPE (%)", xticks=range(1, 6), xlim=(0.4, 5.6), yscale="log", ylim=(0.1, 30))
+    ax.set(xlabel="clone", ylabel="MAPE (%)", xticks=range(1, 6), xlim=(0.4, 5.6), yscale="log", ylim=(0.1, 60))
     ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_title("dashed: the paper's bounds" if pulse == "monophasic" else "", fontsize=8)

@@ -6,7 +6,8 @@ gives is kept in full in DATASETS/judged: run it again to go on after an interru
 dataset and models are the same are left as they are. The fields of the test head are solved once for all of a layer's
 clones.
 
-Steps, all unless some are named: rows (thresholds on the head never seen, and what their errors go with), uniform
+Steps, all unless some are named: rows (thresholds on the head never seen, and what their errors go with), medians
+(populations of which all clones are there), uniform
 (maps of uniform fields of all cells, and the models in them), points (electrodes), grids (side and samples a side),
 timing, tables.
 """
@@ -22,15 +23,16 @@ import numpy as np
 from rich.console import Console
 
 import tmsjax as tj
-from benchmarks.paper import files, grids, kept, models, tables, timing, unseen
+from benchmarks.paper import files, grids, kept, medians, models, tables, timing, unseen
 from benchmarks.paper.run import HERE, SHARED, Row, cell
 from tmsjax.cli.stages import Stages
+from tmsjax.core.errors import InputError
 from tmsjax.head import scalp_surface
 from tmsjax.surrogate import Surrogate
 from tmsjax.surrogate.evaluation import error_sources, judge
 from tmsjax.surrogate.source import Source, check_head, head_of
 
-STEPS = ("rows", "uniform", "points", "grids", "timing", "tables")
+STEPS = ("rows", "medians", "uniform", "points", "grids", "timing", "tables")
 EXPLAINED = 4000
 """Random thresholds of a row whose errors are regressed."""
 
@@ -87,6 +89,17 @@ def judge_rows(
         judge_row(row, found, sources[row], options, stages, out)
 
 
+def checked(options: argparse.Namespace) -> list[tuple[Row, Row]]:
+    """The rows to judge; InputError, before any work, for folders, cells or a head that are not there."""
+    for name in ("datasets", "zoo"):
+        if not getattr(options, name).is_dir():
+            raise InputError(f"--{name}", got=f"{getattr(options, name)}: no folder", expected="one that is there")
+    some = models.pairs(options)
+    for _, row in some:
+        check_head(row.recipe, models.labels(row, options))
+    return some
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=Path, default=HERE / "datasets", help="of benchmarks.paper.run")
@@ -100,13 +113,12 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", default=list(STEPS), choices=STEPS)
     options = parser.parse_args()
     options.kept = options.kept or options.datasets / "judged"
-    some = models.pairs(options)
-    for _, row in some:  # what is not there is said before any work
-        check_head(row.recipe, models.labels(row, options))
+    some = checked(options)
     stages = Stages(Console())
     sources = models.Sources(options, stages)
     steps: dict[str, Callable[[], Any]] = {
         "rows": lambda: judge_rows(some, sources, options, stages),
+        "medians": lambda: medians.run(some, sources, options, stages),
         "uniform": lambda: [made(some, options, stages) for made in (unseen.uniform_fields, unseen.intact_maps)],
         "points": lambda: unseen.point_sources(some, options, stages),
         "grids": lambda: grids.run(some, sources, options, stages),

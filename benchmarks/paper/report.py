@@ -153,6 +153,19 @@ def beside(found: Tables) -> Markdown:
     return markdown(heads, lines)
 
 
+def population(found: Tables) -> Markdown:
+    """Models of the median over clones and azimuths at a place, against the median that was simulated."""
+    keys = ("n", "mape_percent", "median_ape_percent", "p99_ape_percent")
+    there = {(row["layer"], row["pulse"]): row for row in found.rows("medians")}
+    lines = []
+    for layer, pulse in [*((layer, "monophasic") for layer in LAYERS), ("L5", "biphasic")]:
+        row = there.get((layer, pulse), {})
+        fit = f"{row['r2']:.4f}" if row else None
+        lines.append([LAYERS[layer], pulse, row.get("clones"), *(row.get(key) for key in keys), fit])
+    heads = ["population", "pulse", "clones", "places", "MAPE (%)", "median (%)", "99th pct. (%)", "R²"]
+    return markdown(heads, lines)
+
+
 def targets(found: Tables) -> Markdown:
     """What is asked of every clone: the worst that was judged, and how many hold."""
     asked = [

@@ -39,6 +39,7 @@ def write(options: argparse.Namespace, stages: Stages) -> None:
         texts: dict[str, Callable[[], Rows]] = {
             "scores": lambda: scores(parts),
             "population": lambda: [row for layer in layers.grouped(parts) for row in layers.population(layer)],
+            "medians": lambda: medians(options.kept),
             "error_quantiles": lambda: [row for layer in layers.grouped(parts) for row in layers.quantiles(layer)],
             "regressions": lambda: regressions(parts, options.kept),
             "grids": lambda: grids(options.kept),
@@ -119,6 +120,17 @@ def _regressed(about: dict[str, Any], found: Any, family: str) -> Rows:
 
 def _samples(columns: dict[str, np.ndarray]) -> list[int]:
     return sorted({int(name.partition("__")[0][1:]) for name in columns if "__" in name})
+
+
+def medians(folder: Path) -> Rows:
+    """Models of a population's median."""
+    rows = []
+    for path in sorted(folder.glob("median_*.npz")):
+        about, columns = kept.load(path)
+        score = metrics.summary(columns["by_median"], columns["v_per_m"])
+        same = {"cell": about["cell"], "layer": layers.plain(about["layer"]), "pulse": about["pulse"]}
+        rows.append({**same, "clones": about["clones"], "estimator": "median", **score})
+    return rows
 
 
 def grids(folder: Path) -> Rows:

