@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,10 @@ from jaxtyping import Array, Float
 
 from tmsjax.core.errors import InputError
 from tmsjax.core.thresholds import Thresholds
-from tmsjax.cortex import Population, patches
+from tmsjax.cortex import Population, Voxels, blocks, pack, patches
 from tmsjax.efield import EField, MeshField
-from tmsjax.surrogate import Surrogate, features
+from tmsjax.surrogate import Surrogate, SurrogateSpec
+from tmsjax.surrogate.types import respond
 
 OUTSIDE, NO_FIELD, UNDRIVEN = 10, 11, 12
 SENTENCES = {
@@ -25,8 +27,22 @@ SENTENCES = {
 }
 """Status of a neuron, in words."""
 
-CHUNK = 4096
-"""Neurons in one compiled call: 36 MB of 9x9x9 samples."""
+CHUNK = 16384
+"""Neurons in one compiled call."""
+
+TOGETHER = 64
+"""Neurons whose samples and thresholds are worked out together, at least: few enough for a CPU's cache."""
+
+
+class Predicted(NamedTuple):
+    """What is known of every neuron (p,)."""
+
+    v_per_m: Any
+    """Threshold at the grid's centre, NaN where ``status`` is not 0."""
+    factor: Any
+    """What the field is to be multiplied by to reach it."""
+    in_domain: Any
+    status: Any
 
 
 def thresholds(
@@ -62,33 +78,21 @@ def thresholds(
             expected="finite V/m per A/us at every voxel (zero in air)",
             mend="solve it again, or mask the damaged voxels of the file it came from",
         )
-    spec = model.spec
-    size = min(chunk, len(population))
+    size, count = min(chunk, len(population)), len(population)
+    ready = pack(field) if isinstance(field, EField) else field
+    places, turns = np.asarray(population.positions), np.asarray(population.rotations)
     parts: list[tuple[np.ndarray, ...]] = []
-    for start in range(0, len(population), size):
-        rows = np.minimum(np.arange(start, start + size), len(population) - 1)  # the last chunk repeats its last neuron
-        samples, at_centre = _samples(field, population[rows], spec.side_mm, spec.z_shift_mm, spec.n)
-        inside, driven = jnp.isfinite(samples).all(axis=(1, 2, 3, 4)), at_centre > 0
-        good = inside & driven
-        safe = jnp.where(good[:, None, None, None, None], samples, 1.0)
-        predicted = model.predict(safe)
-        status = jnp.select([~inside, ~driven, ~jnp.isfinite(predicted)], [OUTSIDE, NO_FIELD, UNDRIVEN], 0)
-        v_per_m = jnp.where(status == 0, predicted, jnp.nan)
-        keep = min(size, len(population) - start)
-        parts.append(
-            (
-                np.asarray(v_per_m)[:keep],
-                np.asarray(v_per_m / at_centre * jnp.abs(field.didt))[:keep],
-                np.asarray(good & model.in_domain(safe))[:keep],
-                np.asarray(status)[:keep],
-            )
-        )
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)  # the last chunk repeats its last neuron
+        found = predict(model.spec, model.ready, model.domain, ready, places[rows], turns[rows])
+        keep = min(size, count - start)
+        parts.append(tuple(np.asarray(column)[:keep] for column in found))
         if progress is not None:
-            progress(min(start + size, len(population)), len(population))
-    v, a, known, status = (np.concatenate(column) for column in zip(*parts, strict=True))
+            progress(start + keep, count)
+    v, factor, known, status = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Thresholds(
         v_per_m=v,
-        factor=a,
+        factor=factor * np.abs(np.asarray(field.didt, factor.dtype)),
         initiation=np.full(len(v), -1),
         status=status,
         runs=np.zeros(len(v), int),
@@ -97,13 +101,36 @@ def thresholds(
     )
 
 
-@partial(jax.jit, static_argnames=("side_mm", "z_shift_mm", "n"))
-def _samples(
-    field: EField | MeshField, population: Population, side_mm: float, z_shift_mm: float, n: int
-) -> tuple[Float[Array, "p n n n 3"], Float[Array, " p"]]:
-    """Patches in the cell frame and |E| at the grid's centre, V/m per A/us."""
-    samples = patches(field, population, side_mm, z_shift_mm, n)
-    return samples, jnp.linalg.norm(jax.vmap(features.centre_field)(samples), axis=-1)
+@partial(jax.jit, static_argnames="spec")
+def predict(
+    spec: SurrogateSpec,
+    variables: Any,
+    domain: Any,
+    field: Voxels | EField | MeshField,
+    positions: Float[Array, "p 3"],
+    rotations: Float[Array, "p 3 3"],
+) -> Predicted:
+    """One compiled chain from a field to the thresholds of p neurons; ``variables`` are the model's ``ready``.
+
+    Samples, features and thresholds of a few neurons follow each other, so that no sample leaves a CPU's cache.
+    """
+
+    def part(some: tuple[Array, Array]) -> Predicted:
+        samples = patches(field, _neurons(*some), spec.side_mm, spec.z_shift_mm, spec.n)
+        inside = jnp.isfinite(samples).all(axis=(1, 2, 3, 4))
+        found = respond(spec, variables, domain, samples)
+        status = jnp.select([~inside, ~found.ok, ~jnp.isfinite(found.threshold)], [OUTSIDE, NO_FIELD, UNDRIVEN], 0)
+        v_per_m = jnp.where(status == 0, found.threshold, jnp.nan)
+        return Predicted(v_per_m, v_per_m / found.magnitude, found.in_domain, status)
+
+    return blocks.in_parts(part, (positions, rotations), max(TOGETHER, blocks.at_once(spec.n)))
+
+
+def _neurons(positions: Float[Array, "p 3"], rotations: Float[Array, "p 3 3"]) -> Population:
+    """Neurons of which nothing else is asked."""
+    same = jnp.zeros(len(positions))
+    site = jnp.arange(len(positions))
+    return Population(positions, rotations, site, same, same + 1, site, "", 0.0)
 
 
 def summarise(result: Thresholds, max_didt_a_per_us: float) -> dict[str, float]:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from tmsjax import coil as coils
 from tmsjax import efield, head
 from tmsjax.core.errors import InputError
-from tmsjax.cortex import Population, Roi, compartment_fields, patches, place
+from tmsjax.cortex import Population, Roi, compartment_fields, pack, patches, place
 from tmsjax.efield import EField
 from tmsjax.head.load import BUNDLED, FROM_LABELS
 from tmsjax.surrogate.recipe import Recipe, draw, poses, target
@@ -113,7 +113,8 @@ class Source:
         """Samples round the neurons ``indices``, V/m per A/us, cell frame: a surrogate's input. NaN off the tissue."""
 
         def sample(field: EField, some: Population) -> np.ndarray:
-            rows = [_patches(field, some[i : i + 256], side_mm, z_shift_mm, n) for i in range(0, len(some), 256)]
+            voxels = pack(field)
+            rows = [_patches(voxels, some[i : i + 256], side_mm, z_shift_mm, n) for i in range(0, len(some), 256)]
             return np.concatenate([np.asarray(row) for row in rows])
 
         return self._gather(indices, sample, (n, n, n, 3)).astype(np.float32)

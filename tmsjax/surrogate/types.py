@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from tmsjax import cortex
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
-from tmsjax.cortex import Population
+from tmsjax.cortex import Population, Voxels
 from tmsjax.efield import EField, MeshField
 from tmsjax.nn import in_chunks
 from tmsjax.surrogate import cnn, features, median, support, uniform, weise
@@ -41,6 +41,22 @@ FAMILIES = {
     "median": (MedianSpec, median.thresholds),
 }
 """Family -> (its spec, ``thresholds(spec, variables, patches (b, n, n, n, 3)) -> (b,)``, V/m at the centre)."""
+
+
+PREPARED: dict[str, Any] = {"cnn": cnn.prepared}
+"""Family -> ``prepared(spec, variables, n)``: variables that a CPU predicts faster with."""
+
+
+class Responses(NamedTuple):
+    """What a surrogate has to say of patches (b,): ``Surrogate.respond``."""
+
+    threshold: Float[Any, " b"]
+    """V/m at the centre, NaN where not ``ok``; not finite where the field drives nothing."""
+    magnitude: Float[Any, " b"]
+    """|E| at the centre, in the patch's unit; NaN where not ``ok``."""
+    in_domain: Bool[Any, " b"]
+    ok: Bool[Any, " b"]
+    """Every sample is finite, and there is a field at the centre."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +124,20 @@ class Surrogate:
         """What the model was trained on and how it scored (see ``tmsjax.surrogate.zoo``)."""
         return json.loads(self.card_json)
 
-    def sample(self, field: EField | MeshField, population: Population) -> Float[Any, "p n n n 3"]:
+    @cached_property
+    def ready(self) -> Any:
+        """The variables to predict with: on a CPU, a network's kernels are transformed once for all calls (18 MB)."""
+        prepare, leaves = PREPARED.get(self.spec.family), jax.tree.leaves(self.variables)
+        if prepare is None or jax.default_backend() != "cpu" or any(isinstance(x, jax.core.Tracer) for x in leaves):
+            return self.variables
+        with jax.ensure_compile_time_eval():
+            return prepare(self.spec.model, self.variables, self.spec.n)
+
+    def respond(self, patches: Float[Any, "b n n n 3"]) -> Responses:
+        """Threshold, magnitude and domain at once, for compiled functions; NaN where ``predict`` raises."""
+        return respond(self.spec, self.ready, self.domain, patches)
+
+    def sample(self, field: EField | MeshField | Voxels, population: Population) -> Float[Any, "p n n n 3"]:
         """The field round every neuron on this model's own grid: patches that fit ``predict``, NaN off the tissue."""
         spec = self.spec
         return _sample(field, population, spec.side_mm, spec.z_shift_mm, spec.n)
@@ -154,7 +183,7 @@ class Surrogate:
         _check_shape(patches, self.spec.n)
         chunk = chunk or CHUNK[jax.default_backend()]
         if isinstance(patches, jax.core.Tracer) or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(self)):
-            part = partial(_part, self.spec, what, self.variables, self.domain)
+            part = partial(_part, self.spec, what, self.ready, self.domain)
             return in_chunks(part, jnp.asarray(patches, jnp.float32), chunk)
         return _stream(self, what, patches, chunk)
 
@@ -168,6 +197,13 @@ def _part(spec: SurrogateSpec, what: str, variables: Any, domain: Domain, patche
         return jnp.where(unit.ok & ~jnp.isnan(distance), distance, jnp.inf)
     threshold = FAMILIES[spec.family][1](spec.model, variables, unit.patch)
     return threshold / unit.magnitude if what == "scale" else threshold
+
+
+def respond(spec: SurrogateSpec, variables: Any, domain: Domain, patches: Float[Any, "b n n n 3"]) -> Responses:
+    """``Surrogate.respond`` as a plain function; of variables that are ``ready``."""
+    unit = jax.vmap(features.normalise)(patches)
+    threshold = FAMILIES[spec.family][1](spec.model, variables, unit.patch)
+    return Responses(threshold, unit.magnitude, unit.ok & jax.vmap(domain.contains)(unit.patch), unit.ok)
 
 
 _sample: Any = jax.jit(cortex.patches, static_argnames=("side_mm", "z_shift_mm", "n"))
@@ -185,7 +221,7 @@ def _stream(model: Surrogate, what: str, patches: Any, chunk: int) -> Any:
         if padded > rows:  # Few sizes are ever compiled.
             xp = np if isinstance(block, np.ndarray) else jnp
             block = xp.concatenate([block, xp.ones((padded - rows, *block.shape[1:]), np.float32)])
-        result = _block(model.spec, what, model.variables, model.domain, block)[:rows]
+        result = _block(model.spec, what, model.ready, model.domain, block)[:rows]
         if what in ("field", "scale"):
             _check_result(result, patches, start)
         parts.append(result)
