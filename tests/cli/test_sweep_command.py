@@ -68,7 +68,7 @@ def arguments(folder):
     return (
         "--head", folder / "ball.nii.gz", "--pose-model", folder / "pose_model", "--coil", "Circular_50mm",
         "--target-mm", *CENTRE, "--reach-mm", 3, "--step-mm", 3, "--angle-step-deg", 90, "--radius-mm", 3,
-        "--sites", 12, "--rotations", 2, "--cells", "open/L5_PC_1", "open/L4_LBC_1", "--intensities", 1, 10, 100,
+        "--sites", 12, "--rotations", 2, "--cells", "open/L5_PC_1", "L4=open/L5_PC_1", "--intensities", 1, 10, 100,
     )  # fmt: skip
 
 

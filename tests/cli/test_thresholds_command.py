@@ -20,7 +20,7 @@ from tmsjax.cli import main
 from tmsjax.io import write_surface
 from tmsjax.response import intensity_for, load_responses
 
-CELLS = ("open/L5_PC_1", "L4=open/L23_PC_1")
+CELLS = ("open/L5_PC_1", "L4=open/L5_PC_1")
 """The second stands for another layer than its name says: no anatomy here."""
 
 
@@ -57,10 +57,11 @@ def folder(tmp_path_factory):
     labels, affine = layered_sphere(6.0)
     nibabel.save(nibabel.Nifti1Image(labels, affine), folder / "labels.nii.gz")
     vertices, faces = icosphere(3)
-    for side, keep in (("lh", -1), ("rh", 1)):  # both cover all: the hemisphere is that of the target
+    for side, out in (("lh", 0.0), ("rh", -50.0)):  # all of the cortex is left; the right one lies deep inside
         for kind, radius in (("white", 73.0), ("pial", 76.0)):
-            shifted = radius * vertices + [0.05 * keep, 0, 0]
-            write_surface(folder / f"{side}.{kind}.surf.gii", shifted, faces, structure=f"{side}_{kind}")
+            write_surface(
+                folder / f"{side}.{kind}.surf.gii", (radius + out) * vertices, faces, structure=f"{side}_{kind}"
+            )
     np.savetxt(folder / "pose.txt", pose_over().matrix)
     return folder
 
@@ -87,7 +88,7 @@ def test_all_files_are_there_and_say_the_same(run):
     assert sorted(said["files"]) == sorted(item.name for item in out.iterdir())
     assert {"recruitment.png", "map.png", "pose.txt", "stimulator_output.csv", "L5.lh.func.gii"} <= set(said["files"])
     responses = load_responses(out / "thresholds.zarr")
-    assert [(r.layer, r.cell) for r in responses] == [("L5", "open/L5_PC_1"), ("L4", "open/L23_PC_1")]
+    assert [(r.layer, r.cell) for r in responses] == [("L5", "open/L5_PC_1"), ("L4", "open/L5_PC_1")]
     rows = {row["layer"]: row for row in table(out / "statistics.csv")}
     neurons = table(out / "thresholds.csv")
     assert len(neurons) == 120

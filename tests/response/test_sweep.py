@@ -123,8 +123,8 @@ def contents(path: Path) -> dict[str, str]:
 def test_after_a_kill_it_goes_on_to_the_same_bytes(made, targets, tmp_path, monkeypatch):
     """Blocks of 7 neurons; the run dies while a later one is written, and leaves a damaged chunk behind."""
     monkeypatch.setattr(importlib.import_module("tmsjax.response.sweep"), "BLOCK", 7)
-    whole = sweep(tmp_path / "whole.zarr", targets, *made, GRID)
-    path, calls, real, after = tmp_path / "s.zarr", [], sweep_store.write_block, 4
+    whole = sweep(tmp_path / "whole.zarr", targets[:1], *made, GRID)
+    path, calls, real, after = tmp_path / "s.zarr", [], sweep_store.write_block, 2
 
     def dies(store, name, row, found, status, shape):
         if len(calls) == after:
@@ -135,11 +135,9 @@ def test_after_a_kill_it_goes_on_to_the_same_bytes(made, targets, tmp_path, monk
 
     monkeypatch.setattr(sweep_store, "write_block", dies)
     with pytest.raises(KeyboardInterrupt):
-        sweep(path, targets, *made, GRID)
+        sweep(path, targets[:1], *made, GRID)
     assert not opened(path).attrs["finished"]
-    chunk = next((path / calls[0][0] / "threshold_a_per_us" / "c").rglob("0"))
-    while chunk.is_dir():
-        chunk = next(chunk.iterdir())
+    chunk = path / calls[0][0] / "threshold_a_per_us" / "c" / "0" / "0" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:-3])
 
     again = []
@@ -147,12 +145,12 @@ def test_after_a_kill_it_goes_on_to_the_same_bytes(made, targets, tmp_path, monk
         sweep_store, "write_block", lambda store, name, row, *rest: (again.append(row), real(store, name, row, *rest))
     )
     said = []
-    sweep(path, targets, *made, GRID, progress=lambda what, done, total: said.append((what, done, total)))
-    assert len(again) == 5 - after + 1  # what is left, and the damaged one
-    assert said[0][1:] == (after - 1, 5)
+    sweep(path, targets[:1], *made, GRID, progress=lambda what, done, total: said.append((what, done, total)))
+    assert len(again) == 3 - after + 1  # what is left, and the damaged one
+    assert said[0][1:] == (after - 1, 3)
     assert contents(path) == contents(whole)
     before = len(again)
-    sweep(path, targets, *made, GRID)  # finished: nothing is done
+    sweep(path, targets[:1], *made, GRID)  # finished: nothing is done
     assert len(again) == before
 
 

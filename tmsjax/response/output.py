@@ -197,17 +197,17 @@ def write_maps(
     folder, name = Path(folder), name or found[0].layer
     _, places, _ = by_site(found)
     spacing = spacing_of(found)
+    side_of = surface.hemisphere[KDTree(surface.vertices).query(places)[1]]
     titles = {"a_per_us": "median threshold (A/us)", "v_per_m": "median threshold (V/m)", "in_domain": "in domain"}
-    maps = {title: on_points(surface.vertices, places, by_site(found, of)[2], spacing) for of, title in titles.items()}
-    covered = np.isfinite(next(iter(maps.values())))
+    medians = {title: by_site(found, of)[2] for of, title in titles.items()}
     written = []
     for number, side in enumerate(("lh", "rh")):
-        mine = surface.hemisphere == number
-        if not (covered & mine).any():
+        mine, here = surface.hemisphere == number, side_of == number
+        if not here.any():
             continue
-        renumbered = np.cumsum(mine) - 1
-        faces = renumbered[surface.faces[mine[surface.faces[:, 0]]]]
-        written.append(write_surface(folder / f"{name}.{side}.surf.gii", surface.vertices[mine], faces, structure=side))
-        shown = {title: values[mine] for title, values in maps.items()}
-        written.append(write_metric(folder / f"{name}.{side}.func.gii", shown, structure=side))
+        vertices = surface.vertices[mine]
+        faces = (np.cumsum(mine) - 1)[surface.faces[mine[surface.faces[:, 0]]]]
+        written.append(write_surface(folder / f"{name}.{side}.surf.gii", vertices, faces, structure=side))
+        maps = {title: on_points(vertices, places[here], values[here], spacing) for title, values in medians.items()}
+        written.append(write_metric(folder / f"{name}.{side}.func.gii", maps, structure=side))
     return written
