@@ -22,7 +22,8 @@ from tmsjax.efield.interpolate import nearest, trilinear
 from tmsjax.efield.posemodel_type import PoseModel, amplitudes
 from tmsjax.efield.sample import to_voxels
 from tmsjax.response.thresholds import NO_FIELD, OUTSIDE, UNDRIVEN
-from tmsjax.surrogate import Surrogate, features
+from tmsjax.surrogate import Surrogate, SurrogateSpec
+from tmsjax.surrogate.types import respond
 
 LOST = 1e-6
 """Fields that fewer modes may leave out, of all fields of the sweep (L2)."""
@@ -69,9 +70,11 @@ def _amplitudes(model: PoseModel, coil: Coil, poses: CoilPose) -> tuple[Array, A
     return jax.lax.map(lambda pose: (amplitudes(model, coil, pose), model.covers(coil, pose)), poses)
 
 
-@partial(jax.jit, static_argnames=("poses_together",))
+@partial(jax.jit, static_argnames=("spec", "poses_together"))
 def block(
-    model: Surrogate,
+    spec: SurrogateSpec,
+    variables: Any,
+    domain: Any,
     fields: Float[Array, "v 3 r"],
     voxels: Int[Array, " v"],
     mask: Array,
@@ -81,8 +84,10 @@ def block(
     rotations: Float[Array, "c 3 3"],
     poses_together: int,
 ) -> tuple[Float[Array, "q c"], Int[Array, "q c"]]:
-    """Thresholds in A/us (NaN where there is none) and status of c neurons for q sets of amplitudes."""
-    spec = model.spec
+    """Thresholds in A/us (NaN where there is none) and status of c neurons for q sets of amplitudes.
+
+    ``variables`` are the model's ``ready``.
+    """
     offsets = sampling_grid(spec.side_mm, spec.z_shift_mm, spec.n).reshape(-1, 3)
     count, samples = len(positions), len(offsets)
     world = positions[:, None] + jnp.einsum("gi,cji->cgj", offsets, rotations, precision="highest")
@@ -99,12 +104,13 @@ def block(
     def some_poses(drive: Float[Array, "b r"]) -> tuple[Array, Array]:
         patches = jnp.dot(drive, seen, precision="highest").reshape(-1, spec.n, spec.n, spec.n, 3)
         known = jnp.tile(inside, len(drive))
-        driven = jnp.linalg.norm(jax.vmap(features.centre_field)(patches), axis=-1) > 0
-        good = known & driven
-        safe = jnp.where(good[:, None, None, None, None], patches, 1.0)
-        a_per_us, like = model.scale(safe), model.in_domain(safe)
-        status = jnp.select([~known, ~driven, ~jnp.isfinite(a_per_us), ~like], [OUTSIDE, NO_FIELD, UNDRIVEN, UNLIKE], 0)
-        a_per_us = jnp.where(status <= UNLIKE, a_per_us, jnp.nan)
+        found = respond(spec, variables, domain, patches)
+        status = jnp.select(
+            [~known, ~found.ok, ~jnp.isfinite(found.threshold), ~found.in_domain],
+            [OUTSIDE, NO_FIELD, UNDRIVEN, UNLIKE],
+            0,
+        )
+        a_per_us = jnp.where(status <= UNLIKE, found.threshold / found.magnitude, jnp.nan)
         return a_per_us.reshape(len(drive), count), status.reshape(len(drive), count)
 
     found, status = jax.lax.map(some_poses, drive.reshape(-1, poses_together, drive.shape[1]))
@@ -123,8 +129,9 @@ def thresholds_of_block(
     padded = np.concatenate([drive, np.repeat(drive[-1:], -len(drive) % together, axis=0)])
     grid = modes.model
     a, status = block(
-        model, modes.fields, grid.voxels, grid.mask, grid.affine, jnp.asarray(padded), positions, rotations, together
-    )
+        model.spec, model.ready, model.domain, modes.fields, grid.voxels, grid.mask, grid.affine, jnp.asarray(padded),
+        positions, rotations, together,
+    )  # fmt: skip
     shape = (len(modes.amplitudes), len(signs), len(positions))
     a = np.array(a[: len(drive)], np.float32).reshape(shape)
     status = np.array(status[: len(drive)], np.uint8).reshape(shape)
