@@ -89,6 +89,7 @@ def test_files_labels_and_figures(run):
     out, said = run
     assert sorted(said["files"]) == sorted(item.name for item in out.iterdir())
     assert {"tuning.png", "maps.png", "places.png", "poses.csv", "sweep.zarr"} <= set(said["files"])
+    assert said["poses_outside_the_model"] == 0
     assert "strength_duration.png" not in said["files"]  # one pulse only
     with xarray.open_zarr(out / "sweep.zarr", consolidated=False, chunks=None) as data:
         assert {name: data.sizes[name] for name in ("target", "place", "handle_deg", "current", "intensity")} == {

@@ -180,7 +180,9 @@ def _run(options: SweepOptions, stages):
             options.out / STORE, targets, pose_model, coil, chart, grid,
             progress=lambda what, done, total: say(f"{what}: {done} of {total}"),
         )  # fmt: skip
-        say(f"{sum(len(t.population) for t in targets) * n * a * d} thresholds")
+        off = d * sweep_files.poses_outside(store)
+        known = (n * a * d - off) * sum(len(t.population) for t in targets)
+        say(f"{known} thresholds" + (f"; {off} of {n * a * d} poses too near or far for the pose model" if off else ""))
     rows = sweep_files.rows_of(store)
     summary = {
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
@@ -188,6 +190,7 @@ def _run(options: SweepOptions, stages):
         "coil": coil.name,
         "chart": {"fit_rms_mm": chart.fit_rms_mm, "radius_mm": chart.radius_mm},
         "region": {"centre_mm": centre.round(3).tolist(), "radius_mm": options.radius_mm},
+        "poses_outside_the_model": off,
         "best": sweep_files.best(rows, grid.shares),
         "open_with": 'xarray.open_zarr("sweep.zarr", consolidated=False), group=TARGET for every neuron',
         "versions": versions("tmsjax", "jax", "jaxlib", "numpy", "zarr"),

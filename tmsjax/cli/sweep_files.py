@@ -23,6 +23,13 @@ ORIENTATIONS = 4
 Rows = list[dict[str, Any]]
 
 
+def poses_outside(store: Path) -> int:
+    """How many places x angles the pose model does not cover: their thresholds are NaN, with a status of their own."""
+    import zarr
+
+    return int(zarr.open_group(store, mode="r").attrs["poses_outside_the_model"])  # pyright: ignore[reportArgumentType]
+
+
 def rows_of(store: Path) -> Rows:
     """One row for every target and pose: where, which way, the dI/dt of each share, how many have no threshold."""
     data, _ = read_labelled(store)
