@@ -31,7 +31,8 @@ from pathlib import Path
 
 from benchmarks.paper import figures, figures_fields, files, report, report_fields
 
-out = Path(os.environ.get("PAPER_TABLE_OUT", "."))
+out = Path(os.environ.get("PAPER_TABLE_OUT", "paper_table"))
+out.mkdir(exist_ok=True)
 found = report.Tables(Path(os.environ.get("PAPER_TABLE_TABLES", files.FOLDER)))
 figures.DPI = int(os.environ.get("PAPER_TABLE_DPI", figures.DPI))
 
@@ -173,7 +174,8 @@ draw(figures.predictions, "figure_S4", "biphasic")
 #
 # Cathodic current of a microelectrode in a homogeneous medium (0.276 S/m), within 1.5 mm of the soma, fields unlike any
 # of training. As in the paper, electrodes within 30 µm of the cell and those that make a dendrite fire are left out.
-# "Flagged" is the share that the model's in-domain score refuses: what a surrogate should not be asked.
+# "Flagged" is the share that the model's in-domain score refuses: what a surrogate should not be asked. Errors are of
+# the electrodes for which a threshold is predicted.
 
 # %%
 report_fields.electrodes(found)
@@ -197,7 +199,7 @@ report_fields.maps(found)
 # and over our five clones, beside the average model of Weise et al. (2023) without a gradient. Theirs is the mean of 30
 # morphologies of layer 5 where ours are five clones of one cell, so that the level can differ by the choice of cells.
 # The angle is counted both ways, as the sign of the axis is a convention that their numbers alone do not settle; the
-# median in place of the mean, and cells whose main axon's terminal is not disabled, show what else the gap is not.
+# median in place of the mean, and cells whose main axon's terminal is left intact, are other ways to count.
 
 # %%
 report_fields.weise(found)

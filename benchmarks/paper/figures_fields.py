@@ -139,7 +139,9 @@ def electrodes(found: Tables, path: Path) -> Path:
             if f"{name}__by_{family}" not in arrays:
                 continue
             clone = int(name[-1])
-            away, truth, guess = (arrays[f"{name}__{key}"] for key in ("distance_mm", "milliampere", f"by_{family}"))
+            here = np.isfinite(arrays[f"{name}__by_{family}"])
+            keys = "distance_mm", "milliampere", f"by_{family}"
+            away, truth, guess = (arrays[f"{name}__{key}"][here] for key in keys)
             style = {"ms": 2.5, "alpha": 0.5, "color": CLONES[clone - 1], "rasterized": True}
             mark = "." if family == "support" else "x"
             if clone == 1:

@@ -24,7 +24,9 @@ def main() -> None:
     folder = ROOT / "notebooks"
     pictures = folder / NAME
     pictures.mkdir(exist_ok=True)
-    os.environ |= {"PAPER_TABLE_OUT": str(pictures), "PYTHONPATH": str(ROOT)}
+    for old in pictures.glob("*.png"):
+        old.unlink()
+    os.environ |= {"PAPER_TABLE_OUT": NAME, "PYTHONPATH": str(ROOT)}
     notebook = jupytext.read(folder / f"{NAME}.py")
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}

@@ -195,13 +195,18 @@ def point_sources(folder: Path) -> Rows:
         about, columns = kept.load(path)
         truth, away = columns["milliampere"].astype(np.float64), columns["distance_mm"]
         for family in sorted(name[3:] for name in columns if name.startswith("by_")):
+            guess = columns[f"by_{family}"].astype(np.float64)
+            finite = np.isfinite(guess)  # no functional is driven: a model that says that it never fires
             ranges = [("all", np.ones(len(truth), bool))]
             ranges += [(f"{a:g}-{b:g}", (away >= a) & (away < b)) for a, b in pairwise(edges)]
             for name, some in ranges:
-                if some.any():
-                    score = metrics.summary(columns[f"by_{family}"][some], truth[some])
-                    flagged = float(columns[f"flagged_{family}"][some].mean())
-                    rows.append({**_who(about), "estimator": family, "distance_mm": name, "flagged": flagged, **score})
+                if (some & finite).any():
+                    score = metrics.summary(guess[some & finite], truth[some & finite])
+                    shares = {
+                        "flagged": float(columns[f"flagged_{family}"][some].mean()),
+                        "never": float((~finite)[some].mean()),
+                    }
+                    rows.append({**_who(about), "estimator": family, "distance_mm": name, **shares, **score})
     return rows
 
 
@@ -213,7 +218,13 @@ def timing(folder: Path) -> Rows:
         for row in about["rows"]:
             weights = about["notes"].get(row["method"], "")
             rows.append(
-                {**row, "layer": layers.plain(row["layer"]), "weights": weights, "cpu": about["machine"]["cpu"]}
+                {
+                    **row,
+                    "layer": layers.plain(row["layer"]),
+                    "weights": weights,
+                    "cpu": about["machine"]["cpu"],
+                    "load": about["machine"]["load_1min"],
+                }
             )
     return rows
 

@@ -28,9 +28,10 @@ from tmsjax.surrogate.grid import recommended
 
 CELLS = ("L23_PC_cADpyr229_1", "L4_LBC_cACint209_1", "L5_TTPC2_cADpyr232_1")
 LAYERS = ("L2/3", "L4", "L5")
-SIMULATED = {"NEURON, as published": 3, "NEURON, oracle": 24}
+SIMULATED = {"NEURON, as published": 2, "NEURON, oracle": 12}
 """Thresholds that a simulation in a process of its own is timed on."""
-CABLE_MOST = 1000
+MOST = {"cable engine": 1000, "cnn": 1000, "support": 10_000}
+"""Thresholds that are found at most; more go on in proportion."""
 
 
 def run(options: argparse.Namespace, stages: Stages) -> None:
@@ -54,7 +55,7 @@ def measure(
     """Rows of ``time_by_count``, and where the weights are from."""
     known = cell(f"aberra2019/{name}", options.reconstructions)
     cable = tj.cells.cable_model(known)
-    fields = groundtruth.random_fields(cable.xyz_um, CABLE_MOST)
+    fields = groundtruth.random_fields(cable.xyz_um, MOST["cable engine"])
     grid = tj.surrogate.uniform.directions(groundtruth.MAP_DEG)
     rough = tj.simulate.uniform_thresholds(known, grid, engine="cable", tolerance=0.05, initiation=False, workers=1)
     table = tj.surrogate.uniform.from_table(grid, rough.v_per_m, groundtruth.MAP_DEG)
@@ -67,13 +68,14 @@ def measure(
     settings = {"engine": "cable", "tolerance": groundtruth.TOLERANCE, "initiation": False, "workers": 1}
     families, notes = surrogates(name, layer, options.zoo)
     patches = {model.spec.n: _patches(model.spec.n) for model in families.values()}
-    methods = {
-        "cable engine": Method(
-            lambda k: tj.simulate.thresholds(known, fields[:k], guess=guess[:k], **settings), CABLE_MOST
-        ),
-        **{family: Method(partial(_predict, model, patches[model.spec.n])) for family, model in families.items()},
-    }
-    rows = time_by_count(methods, repeats=3)
+
+    def cable_engine(count: int) -> Any:
+        return tj.simulate.thresholds(known, fields[:count], guess=guess[:count], **settings)
+
+    run = {"cable engine": cable_engine}
+    run |= {family: partial(_predict, model, patches[model.spec.n]) for family, model in families.items()}
+    say("cable engine and surrogates")
+    rows = time_by_count({name: Method(each, MOST[name]) for name, each in run.items()}, repeats=1)
     for method, rate in zip(SIMULATED, (slow, oracle), strict=True):
         rows += [
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ matplotlib.use("Agg", force=False)
 
 import matplotlib.pyplot as plt
 
-from tmsjax.viz.evaluation import colour
+from tmsjax.viz.evaluation import COLOURS
 from tmsjax.viz.files import save_figure
 
 MARKERS = "osD^vPX"
+
+OTHERS = ("#d55e00", "#7f7f7f", "#000000", "#56b4e9")
+"""Colours of methods that are no family of surrogates."""
 
 
 def timing_figure(path: Path, rows: Sequence[Mapping[str, Any]], group: str = "", title: str = "") -> Path:
@@ -28,9 +32,12 @@ def timing_figure(path: Path, rows: Sequence[Mapping[str, Any]], group: str = ""
     """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     groups = list(dict.fromkeys(row.get(group, "") for row in rows))
+    others = [name for name in methods if not any(family in name for family in COLOURS)]
+    tones = dict(zip(others, itertools.cycle(OTHERS), strict=False))
+    tones |= {n: tone for n in methods for family, tone in COLOURS.items() if family in n}
     fig, ax = plt.subplots(figsize=(5.6, 4.0), dpi=160, layout="constrained")
     ax.spines[["top", "right"]].set_visible(False)
-    for i, method in enumerate(methods):
+    for method in methods:
         for j, name in enumerate(groups):
             mine = sorted(
                 (row for row in rows if row["method"] == method and row.get(group, "") == name),
@@ -38,7 +45,7 @@ def timing_figure(path: Path, rows: Sequence[Mapping[str, Any]], group: str = ""
             )
             x, y = [row["thresholds"] for row in mine], [row["seconds"] for row in mine]
             known = [row["thresholds"] for row in mine if row["measured"]]
-            style = {"color": colour(method, i), "marker": MARKERS[j % len(MARKERS)], "ms": 4}
+            style = {"color": tones[method], "marker": MARKERS[j % len(MARKERS)], "ms": 4}
             ax.plot(x, y, ls=":", lw=1, **style, label=method if j == 0 else None)
             whole = [k for k, count in enumerate(x) if known and min(known) <= count <= max(known)]
             ax.plot([x[k] for k in whole], [y[k] for k in whole], lw=1.6, **style)
