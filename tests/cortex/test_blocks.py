@@ -125,3 +125,19 @@ def test_many_neurons_are_the_same_as_few():
     assert len(pop) > blocks.at_once(4)
     few = jnp.concatenate([patches(some, pop[i : i + 50], 1.5, 0.0, 4) for i in range(0, 150, 50)])
     np.testing.assert_allclose(whole, few, atol=1e-5)
+
+
+def test_the_part_of_a_field_round_some_neurons_is_all_that_they_see():
+    rng = np.random.default_rng(4)
+    shape = (60, 61, 59)
+    unknown = jnp.float32(np.nan)
+    values = jnp.asarray(rng.normal(size=(*shape, 3)), jnp.float32)
+    whole = EField(values, jnp.ones(shape, bool), jnp.asarray(turned(1.0), jnp.float32), unknown, 0, 0.0)
+    voxels = rng.uniform([20, 45, 0], [30, 55, 10], (30, 3))
+    positions = voxels @ turned(1.0)[:3, :3].T + turned(1.0)[:3, 3]
+    pop = dataclasses.replace(population(whole, 30), positions=jnp.asarray(positions, jnp.float32))
+    part = blocks.around(whole, np.asarray(pop.positions), 1.5)
+    assert part.mask.size < whole.mask.size / 4
+    seen, kept = (np.asarray(patches(pack(f), pop, 1.5, 0.0, 4)) for f in (whole, part))
+    np.testing.assert_array_equal(np.isnan(seen), np.isnan(kept))
+    np.testing.assert_allclose(kept, seen, atol=5e-5)

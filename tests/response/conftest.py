@@ -9,6 +9,10 @@ from tmsjax.surrogate import SupportSpec, Surrogate, SurrogateSpec, domain, feat
 
 @pytest.fixture(scope="session")
 def model() -> Surrogate:
+    return random_model()
+
+
+def random_model() -> Surrogate:
     spec = SurrogateSpec("synthetic/random", side_mm=1.5, model=SupportSpec(degrees=(1, 2), functionals=16))
     key = jax.random.key(0)
     variables = {

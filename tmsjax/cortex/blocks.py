@@ -8,6 +8,7 @@ numbers are those of ``efield.interpolate.trilinear``, which reads 8 voxels for 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import lru_cache, partial
 from itertools import product
@@ -22,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 from tmsjax.core.pytree import pytree
 from tmsjax.efield import EField
 from tmsjax.efield.sample import to_voxels
+from tmsjax.efield.stage import stage
 
 BLOCK = 4
 """Voxels a side. A piece that is not wider than BLOCK - 2 voxels in any direction lies between them."""
@@ -31,6 +33,9 @@ SAMPLES = {"cpu": 2**12, "gpu": 2**20, "tpu": 2**20}
 
 OVERHEAD, FEWEST = 8, 3
 """A piece costs as much as so many samples; with fewer samples in it, points had better be read one by one."""
+
+STEP = 24
+"""Parts of a field have sizes in steps of so many voxels, so that few shapes are ever compiled."""
 
 BAD = 1e9
 """Tissue of a voxel whose field is not finite: no sum of proper weights comes near it."""
@@ -53,13 +58,38 @@ class Voxels:
 
 def pack(field: EField) -> Voxels:
     """Field and tissue side by side, 16 bytes a voxel, which is what blocks are read from; linear in the field."""
-    finite = jnp.isfinite(field.values).all(-1)
-    weight = jnp.where(field.mask, jnp.where(finite, 1, BAD), 0).astype(field.values.dtype)
-    values = jnp.where((field.mask & finite)[..., None], field.values, 0)
-    packed = jnp.concatenate([values, weight[..., None]], -1)
-    packed = jnp.pad(packed, [*((0, max(0, BLOCK - size)) for size in field.mask.shape), (0, 0)])
     hidden = isinstance(field.affine, jax.core.Tracer)
-    return Voxels(packed, field.affine, 0.0 if hidden else float(widest(np.asarray(field.affine, np.float64), np)))
+    width = 0.0 if hidden else float(widest(np.asarray(field.affine, np.float64), np))
+    return Voxels(_side_by_side(field.values, field.mask), field.affine, width)
+
+
+@jax.jit
+def _side_by_side(values: Float[Array, "i j k 3"], mask: Bool[Array, "i j k"]) -> Float[Array, "_ _ _ 4"]:
+    finite = jnp.isfinite(values[..., 0]) & jnp.isfinite(values[..., 1]) & jnp.isfinite(values[..., 2])
+    weight = jnp.where(mask, jnp.where(finite, 1, BAD), 0).astype(values.dtype)
+    packed = jnp.concatenate([jnp.where((mask & finite)[..., None], values, 0), weight[..., None]], -1)
+    return jnp.pad(packed, [*((0, max(0, BLOCK - size)) for size in mask.shape), (0, 0)])
+
+
+def around(field: EField, positions: Float[np.ndarray, "p 3"], reach_mm: float) -> EField:
+    """The part of a field within ``reach_mm`` of some positions, and more: sizes are multiples of STEP."""
+    shape = np.array(field.mask.shape)
+    affine = np.asarray(field.affine, np.float64)
+    inverse = np.linalg.inv(affine[:3, :3])
+    at = (positions[np.isfinite(positions).all(1)] - affine[:3, 3]) @ inverse.T
+    if not len(at):
+        return field
+    margin = reach_mm * np.linalg.norm(inverse, axis=1) + 2
+    low = np.clip(np.floor(at.min(0) - margin), 0, shape - 1).astype(int)
+    high = np.clip(np.ceil(at.max(0) + margin) + 1, low + 1, shape).astype(int)
+    size = np.minimum(-(-(high - low) // STEP) * STEP, shape)
+    low = np.minimum(low, shape - size)
+    box = tuple(slice(a, a + b) for a, b in zip(low, size, strict=True))
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ low
+    return dataclasses.replace(
+        field, values=field.values[box], mask=field.mask[box], affine=jnp.asarray(moved, jnp.float32)
+    )
 
 
 def unpack(voxels: Voxels) -> EField:
@@ -127,8 +157,12 @@ def sample(
     ticks = jnp.matmul(inverse, rotations, precision=jax.lax.Precision.HIGHEST) * (side_mm / (n - 1))
 
     @partial(jax.checkpoint, prevent_cse=False)
+    def read(packed: Array, origin: Array, ticks: Array, rotations: Array) -> Array:
+        return _samples(packed, origin, ticks, rotations, pieces)[:, :n, :n, :n]
+
     def part(some: tuple[Array, Array, Array]) -> Array:
-        return _samples(field.packed, *some, pieces)[:, :n, :n, :n]
+        # What comes after would otherwise work out each sample again for each of its uses.
+        return stage(~(some[0][0, 0] < -1e30), read, field.packed, *some)
 
     return in_parts(part, (origin, ticks, rotations), at_once(n))
 

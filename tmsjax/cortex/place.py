@@ -121,7 +121,7 @@ def place(
     rng = np.random.default_rng(seed)
     quantiles = (np.arange(n) + rng.random(n)) / n
     faces = chosen[np.minimum(np.searchsorted(np.cumsum(areas) / areas.sum(), quantiles), len(chosen) - 1)]
-    barycentric = _uniform_barycentric(rng, n)
+    barycentric = uniform_barycentric(rng, n)
     positions = np.einsum("sc,scd->sd", barycentric, surface.triangles[faces])
     axes, _ = column_axes(surface, faces, barycentric)
     azimuths = np.arange(rotations) * (360.0 / rotations)
@@ -155,7 +155,7 @@ def cell_frames(axes: Float[np.ndarray, "p 3"], azimuth_deg: Float[np.ndarray, "
     return np.stack([np.cos(phi) * u + np.sin(phi) * v, -np.sin(phi) * u + np.cos(phi) * v, axes], -1)
 
 
-def _uniform_barycentric(rng: np.random.Generator, n: int) -> np.ndarray:
+def uniform_barycentric(rng: np.random.Generator, n: int) -> np.ndarray:
     """(n, 3) weights of uniformly distributed points of a triangle (square-root rule)."""
     r, s = np.sqrt(rng.random(n)), rng.random(n)
     return np.stack([1 - r, r * (1 - s), r * s], -1)

@@ -71,16 +71,9 @@ def thresholds(
     """
     if len(population) == 0:
         raise InputError("the population is empty", got="0 neurons", expected="at least one")
-    if not bool(jnp.isfinite(field.values).all()):
-        raise InputError(
-            "the field has values that are not finite",
-            got=f"{int((~jnp.isfinite(field.values)).sum())} such values",
-            expected="finite V/m per A/us at every voxel (zero in air)",
-            mend="solve it again, or mask the damaged voxels of the file it came from",
-        )
     size, count = min(chunk, len(population)), len(population)
-    ready = pack(field) if isinstance(field, EField) else field
     places, turns = np.asarray(population.positions), np.asarray(population.rotations)
+    ready = made_ready(model.spec, field, places)
     parts: list[tuple[np.ndarray, ...]] = []
     for start in range(0, count, size):
         rows = np.minimum(np.arange(start, start + size), count - 1)  # the last chunk repeats its last neuron
@@ -99,6 +92,26 @@ def thresholds(
         sentences=SENTENCES,
         in_domain=known,
     )
+
+
+def made_ready(
+    spec: SurrogateSpec, field: EField | MeshField, positions: Float[np.ndarray, "p 3"]
+) -> Voxels | MeshField:
+    """A field to sample at ``positions`` (mm); raises InputError where it is not finite there."""
+    if isinstance(field, EField):
+        reach = np.sqrt(3) / 2 * spec.side_mm + abs(spec.z_shift_mm)
+        ready = pack(blocks.around(field, positions, reach))
+        bad = int((ready.packed[..., 3] > 1).sum())
+    else:
+        ready, bad = field, int((~jnp.isfinite(field.values)).sum())
+    if bad:
+        raise InputError(
+            "the field has values that are not finite",
+            got=f"{bad} such values near the population",
+            expected="finite V/m per A/us wherever there is tissue",
+            mend="solve it again, or mask the damaged voxels of the file it came from",
+        )
+    return ready
 
 
 @partial(jax.jit, static_argnames="spec")
