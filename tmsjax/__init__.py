@@ -18,6 +18,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "head",
         "io",
         "nn",
+        "optimize",
         "response",
         "simulate",
         "surrogate",

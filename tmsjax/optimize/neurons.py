@@ -1,0 +1,182 @@
+"""Neurons whose inputs to their surrogate are linear in a coil's modes: thresholds of a pose without a field on a grid.
+
+E at every sample of a neuron's patch is a fixed linear map of the modes' amplitudes, and so are a support-function
+model's inputs: coefficients of a polynomial, or the samples. They are worked out once (``neurons``); a pose costs a
+matrix product and the surrogate, and everything is smooth in the pose.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from tmsjax.core.errors import InputError
+from tmsjax.core.pytree import pytree
+from tmsjax.cortex import Population
+from tmsjax.efield.posemodel import PoseModel
+from tmsjax.efield.posemodel_train import REACH_MM
+from tmsjax.optimize.modes import mode_field
+from tmsjax.surrogate import Surrogate, features, support
+from tmsjax.surrogate.support import SupportSpec
+
+FAINT = 1e-12
+"""V/m per A/us below which a field has no direction."""
+
+
+class Seen(NamedTuple):
+    """One group of neurons at one pose.
+
+    log_didt: (p,) logarithm of the |dI/dt| in A/us at which each fires, +inf where it never does; None if not asked.
+    log_e: (p,) logarithm of |E| at its centre, V/m per A/us. weight: (p,). wanted: (p,) desired activity, 0 to 1.
+    """
+
+    log_didt: Any
+    log_e: Any
+    weight: Any
+    wanted: Any
+
+
+@pytree("layer", "role", "family")
+class Neurons:
+    """p neurons of one layer with a surrogate, seen through r modes.
+
+    inputs: (p, c, r) of the surrogate. centre: (p, 3, r) V/m at the centre of the patch. weight, wanted: (p,).
+    site: (p,) which neurons share a place. population: the neurons themselves. model: their surrogate.
+    layer, role: "target" or "ring". dropped: () how many were left out because their patch leaves the pose model's
+    region. In their place others stand again, with a weight of 0: the same shapes serve every target.
+    """
+
+    inputs: Any
+    centre: Any
+    weight: Any
+    wanted: Any
+    site: Any
+    population: Population
+    model: Surrogate
+    layer: str
+    role: str
+    family: str
+    dropped: Any
+
+    def __len__(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def counted(self) -> np.ndarray:
+        """(p,) True for the neurons themselves, False for those that stand in for others."""
+        return np.asarray(self.weight) > 0
+
+    def __getitem__(self, index) -> Neurons:
+        """Some of the neurons."""
+        each = {name: getattr(self, name)[index] for name in ("inputs", "centre", "weight", "wanted", "site")}
+        kept = {name: getattr(self, name) for name in ("model", "layer", "role", "family", "dropped")}
+        return Neurons(**each, population=self.population[index], **kept)
+
+    def see(self, amplitudes: Float[Array, " r"], polarity: Any = 1.0, thresholds: bool = True) -> Seen:
+        """The neurons under amplitudes (r,) per A/us and a current of this sign (+1 or -1)."""
+        centre = jnp.einsum("pxr,r->px", self.centre, amplitudes, precision="highest")
+        size = jnp.sqrt(jnp.sum(centre**2, axis=1) + FAINT**2)
+        log_didt = None
+        if thresholds:
+            product = jnp.einsum("pcr,r->pc", self.inputs, amplitudes, precision="highest")
+            drive = _reciprocal(self.model, product * (polarity / size)[:, None]) * size
+            log_didt = jnp.where(drive > 0, -jnp.log(jnp.where(drive > 0, drive, 1.0)), jnp.inf)
+        return Seen(log_didt, jnp.log(size), self.weight, self.wanted)
+
+
+def neurons(
+    population: Population,
+    model: Surrogate,
+    reduced: PoseModel,
+    *,
+    role: str = "target",
+    wanted: Any = None,
+) -> Neurons:
+    """Work out what each mode of a pose model puts into a population's surrogate.
+
+    Args:
+        population: p neurons. model: surrogate of their cell.
+        reduced: pose model of a region, of few modes (``coil_modes``).
+        role: "target" or "ring". wanted: (p,) desired activity; 1 of a target and 0 of a ring if not given.
+
+    Raises:
+        InputError: no neuron's samples lie in the region.
+    """
+    parts, centres, inside = [], [], np.ones(len(population), bool)
+    for mode in range(reduced.basis.shape[2]):
+        samples = model.sample(mode_field(reduced, mode), population)
+        inputs, centre, whole = _linear(model, samples)
+        inside &= np.asarray(whole)
+        parts.append(np.asarray(inputs))
+        centres.append(np.asarray(centre))
+    if not inside.any():
+        away = np.linalg.norm(np.asarray(population.positions) - np.asarray(reduced.centre_mm), axis=1)
+        raise InputError(
+            "no neuron of the population lies in the pose model's domain",
+            got=f"{len(population)} neurons of {population.layer}, {away.min():.0f} mm and more from its centre",
+            expected=f"{float(reduced.reach_mm) - REACH_MM:.0f} mm or less from {np.round(reduced.centre_mm, 1)} mm",
+            mend="a model of the target's own region: posemodel.precompute_region(head, target_mm, radius_mm)",
+        )
+    keep = np.flatnonzero(inside)
+    count, dropped = len(keep), len(population) - len(keep)
+    keep = np.resize(keep, len(population))
+    weight = np.asarray(population.weight, np.float32)[keep] * (np.arange(len(keep)) < count)
+    wanted = np.full(len(population), float(role == "target")) if wanted is None else np.asarray(wanted, float)
+    kept = population[keep]
+    return Neurons(
+        inputs=jnp.asarray(np.stack([part[keep] for part in parts], axis=2)),
+        centre=jnp.asarray(np.stack([part[keep] for part in centres], axis=2)),
+        weight=jnp.asarray(weight),
+        wanted=jnp.asarray(wanted[keep], jnp.float32),
+        site=kept.site,
+        population=kept,
+        model=model,
+        layer=population.layer,
+        role=role,
+        family=model.spec.family,
+        dropped=jnp.asarray(dropped),
+    )
+
+
+def _polynomial(model: Surrogate) -> SupportSpec | None:
+    """The spec of a model that asks no more of a patch than a polynomial's coefficients; None of all others."""
+    spec = model.spec.model
+    return spec if isinstance(spec, SupportSpec) and spec.degrees and not spec.samples else None
+
+
+@jax.jit
+def _linear(model: Surrogate, samples: Float[Array, "p n n n 3"]) -> tuple[Array, Array, Array]:
+    """Inputs (p, c) of a surrogate, field at the centre (p, 3), and whether all samples are in the region (p,)."""
+    whole = jnp.isfinite(samples).all(axis=(1, 2, 3, 4))
+    samples = jnp.where(whole[:, None, None, None, None], samples, 0.0)
+    inputs = samples.reshape(len(samples), -1)
+    if (spec := _polynomial(model)) is not None:
+        degree = max(spec.degrees)
+        inputs = jax.lax.map(lambda patch: features.coefficients(patch, degree), samples, batch_size=256)
+    return inputs, jax.vmap(features.centre_field)(samples), whole
+
+
+def _reciprocal(model: Surrogate, inputs: Float[Array, "p c"]) -> Float[Array, " p"]:
+    """Reciprocal thresholds (p,), m/V at the centre, of inputs in units of the field at the centre."""
+    if (spec := _polynomial(model)) is not None:
+
+        def of_coefficients(c):
+            return jnp.median(support.from_coefficients(spec, model.variables, c))
+
+        return jax.vmap(of_coefficients)(inputs)
+    n = model.spec.n
+    return 1 / model.predict(inputs.reshape(-1, n, n, n, 3))
+
+
+def patches_of(group: Neurons, amplitudes: Float[Array, " r"]) -> Float[Array, "p n n n 3"]:
+    """The neurons' patches under amplitudes (r,), V/m per A/us: the samples, or the polynomial that fits them."""
+    n = group.model.spec.n
+    inputs = jnp.einsum("pcr,r->pc", group.inputs, amplitudes, precision="highest")
+    if (spec := _polynomial(group.model)) is not None:
+        degree = max(spec.degrees)
+        return jax.lax.map(lambda c: features.polynomial(c, n, degree), inputs)
+    return inputs.reshape(-1, n, n, n, 3)
