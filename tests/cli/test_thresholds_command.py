@@ -168,9 +168,37 @@ def test_a_field_of_a_file_and_the_current_reversed(tmsjax, folder, tmp_path, ru
     assert np.abs(found["AP"].thresholds.a_per_us / found["PA"].thresholds.a_per_us - 1).max() > 0.05
 
 
+def test_a_whole_gyrus_is_counted(tmsjax, folder, tmp_path):
+    """Thin, and of a ball: about 1,280 neurons of one cell in 1,280 mm2, and the same counts from what is kept."""
+    np.savetxt(tmp_path / "mni.txt", np.eye(4))
+    out = tmp_path / "out"
+    done = tmsjax(
+        "--head", folder / "labels.nii.gz", "--mni-to-head", tmp_path / "mni.txt", "--gyrus", "precentral",
+        "--density", 1, "--rotations", 3, "--cells", CELLS[0], "--keep-neurons", "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads((out / "thresholds.json").read_text())
+    assert sorted(said["files"]) == sorted(item.name for item in out.iterdir())
+    assert said["region"]["neurons"] == pytest.approx(1280, abs=3)
+    assert said["region"]["peak_memory_gib"] > 0.1
+    with xarray.open_zarr(out / "L5-open_L5_PC_1.zarr", consolidated=False, chunks=None) as data:
+        a = data.threshold_a_per_us.values.ravel()
+    (row,) = table(out / "statistics.csv")
+    assert int(row["neurons"]) == len(a)
+    for share in (0.1, 0.5):
+        assert float(row[f"didt_for_{share:g}"]) == pytest.approx(intensity_for(a, share), rel=5e-3)
+    curve = table(out / "recruitment.csv")
+    for line in curve[10::30]:
+        share = np.mean(a <= float(line["intensity_a_per_us"]))
+        assert float(line["share_active"]) == pytest.approx(share, abs=5e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--gyrus", "precentral", "--density", "dense"), "--density"),
+        (("--gyrus", "precentral", "--density", "-5"), "--density"),
+        (("--gyrus", "precentral", "--target-mm", "0", "0", "0"), "--gyrus has its own place"),
         (("--cells", "open/L5_PC_99"), "no surrogate"),
         (("--cells", "mine/neuron"), "which layer"),
         (("--cells", "open/L5_PC_1", "open/L5_PC_1"), "each once"),

@@ -17,6 +17,8 @@ class ThresholdsOptions:
     Example: tmsjax thresholds --target hand_knob_left --handle-deg 45 --out M1
 
     Example: tmsjax thresholds --head m2m_ernie --pose matsimnibs.txt --cells open/L5_PC_1 --stimulator "MagPro X100"
+
+    Example: tmsjax thresholds --gyrus precentral --density full --out gyrus
     """
 
     out: Path = Path("tmsjax-thresholds")
@@ -69,6 +71,13 @@ class ThresholdsOptions:
     """Sites per layer."""
     rotations: int = 12
     """Azimuths per site."""
+    gyrus: Literal["precentral"] | None = None
+    """Every neuron of a gyrus instead of a sample of a region: 1,280 mm2 of cortex round the hand knob, counted and not
+    listed. Needs a head that is registered to MNI152."""
+    density: str = "full"
+    """Of the neurons of --gyrus, all cells together: "full" (120,000 under a mm2 of cortex), or a number."""
+    keep_neurons: bool = False
+    """Keep the thresholds of all neurons of --gyrus (zarr, 5 bytes a neuron)."""
     stimulator: str | None = None
     """Device whose % of output is given, such as "MagPro X100"; the one documented with this coil if left out."""
     max_didt_a_per_us: float | None = None
@@ -87,16 +96,21 @@ def thresholds(options: Annotated[ThresholdsOptions, tyro.conf.arg(name="")]) ->
     Example: tmsjax thresholds --target hand_knob_left --handle-deg 45 --out M1
 
     Example: tmsjax thresholds --head m2m_ernie --pose matsimnibs.txt --cells open/L5_PC_1 --stimulator "MagPro X100"
+
+    Example: tmsjax thresholds --gyrus precentral --density full --out gyrus
     """
     from rich.console import Console
 
     import tmsjax.response
     import tmsjax.viz  # noqa: F401 (before Stages: see catch_interrupts)
+    from tmsjax.cli.gyrus import all_cores
     from tmsjax.cli.populations import check_new
     from tmsjax.cli.stages import Stages
     from tmsjax.core.files import staged_folder
 
     check_new(options.out)
+    if options.gyrus is not None:
+        all_cores()
     console = Console()
     stages = Stages(console)
     with staged_folder(options.out) as folder:
@@ -112,7 +126,7 @@ def _run(options: ThresholdsOptions, folder: Path, stages) -> tuple[dict[str, An
     import numpy as np
 
     import tmsjax as tj
-    from tmsjax.cli import populations, thresholds_files
+    from tmsjax.cli import gyrus, populations, thresholds_files
     from tmsjax.core.versions import versions
 
     _check(options)
@@ -126,6 +140,33 @@ def _run(options: ThresholdsOptions, folder: Path, stages) -> tuple[dict[str, An
     with stages("field") as say:
         field, pose, centre, aim = _field(options, head, coil, say)
         say(f"{field.status}; {aim}")
+    caption = f"{coil_name.replace('_', ' ')}, {aim}, head {head.name}, {options.direction}, {options.pulse} pulse"
+    region: dict[str, Any]
+    if options.gyrus is not None:
+        rows, region = gyrus.run(folder, options, head, field, models, device, caption, stages)
+    else:
+        region = {"centre_mm": np.asarray(centre).round(3).tolist(), "radius_mm": options.radius_mm}
+        rows = _sample(options, folder, head, field, pose, centre, models, device, caption, stages)
+    summary = {
+        "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
+        "head": {"name": head.name, "shape": list(head.labels.shape)},
+        "coil": coil_name,
+        "pose": None if pose is None else {"matsimnibs": np.asarray(pose.matrix).tolist(), "unit": "mm", "how": aim},
+        "field": {"status": field.status, "residual": float(field.residual), "didt_a_per_us": float(field.didt)},
+        "region": region,
+        "stimulator": None if device is None else dataclasses.asdict(device),
+        "layers": rows,
+        "models": [{"layer": layer, **_short(model.card)} for layer, model in models],
+        "versions": versions("tmsjax", "jax", "jaxlib", "numpy", "zarr", "nibabel"),
+    }
+    return json.loads(json.dumps(summary, default=str)), thresholds_files.table(rows, options, device)
+
+
+def _sample(options, folder: Path, head, field, pose, centre, models, device, caption: str, stages):
+    """Thresholds of a sample of the neurons in a ball of cortex, and their files; the rows of statistics.csv."""
+    import tmsjax as tj
+    from tmsjax.cli import populations, thresholds_files
+
     roi = tj.cortex.Roi.ball(centre, options.radius_mm, hemisphere="lh" if populations.is_left(head, centre) else "rh")
     with stages("neurons") as say:
         placed = {
@@ -146,26 +187,14 @@ def _run(options: ThresholdsOptions, folder: Path, stages) -> tuple[dict[str, An
             responses.append(tj.response.Response(placed[layer], found, model.spec.cell, model.spec.pulse))
         say(f"{sum(map(len, responses))} predicted by {len(models)} models")
     with stages("files") as say:
-        caption = f"{coil_name.replace('_', ' ')}, {aim}, head {head.name}, {options.direction}, {options.pulse} pulse"
         rows = thresholds_files.write(folder, options, head, field, pose, roi, responses, device, caption)
         say(f"{len(list(folder.iterdir()))} files")
-    summary = {
-        "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
-        "head": {"name": head.name, "shape": list(head.labels.shape)},
-        "coil": coil_name,
-        "pose": None if pose is None else {"matsimnibs": np.asarray(pose.matrix).tolist(), "unit": "mm", "how": aim},
-        "field": {"status": field.status, "residual": float(field.residual), "didt_a_per_us": float(field.didt)},
-        "region": {"centre_mm": np.asarray(centre).round(3).tolist(), "radius_mm": options.radius_mm},
-        "stimulator": None if device is None else dataclasses.asdict(device),
-        "layers": rows,
-        "models": [{"layer": layer, **_short(model.card)} for layer, model in models],
-        "versions": versions("tmsjax", "jax", "jaxlib", "numpy", "zarr", "nibabel"),
-    }
-    return json.loads(json.dumps(summary, default=str)), thresholds_files.table(rows, options, device)
+    return rows
 
 
 def _check(options: ThresholdsOptions) -> None:
     """What fits together, before anything is loaded."""
+    from tmsjax.cli import gyrus
     from tmsjax.cli.populations import check_counts
     from tmsjax.cli.poses import check_place
     from tmsjax.core.errors import InputError
@@ -173,6 +202,8 @@ def _check(options: ThresholdsOptions) -> None:
 
     check_place(options)
     check_counts(options)
+    if options.gyrus is not None:
+        gyrus.check(options)
     if options.field is not None and options.pose is not None:
         raise InputError("--field and --pose", got="both", expected="a field, or the coil's pose to solve for one")
     if options.field_didt is not None and options.field is None:
