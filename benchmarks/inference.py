@@ -86,12 +86,14 @@ def patches(count: int, n: int = 9):
 
 
 def interleaved(paths: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """Median seconds of every path, taking turns; each call says how long it took."""
-    for path in paths.values():
-        path()
+    """Median seconds of every path, taking turns; each call says how long it took.
+
+    Every path is called once before it is timed, so that it finds its memory and the caches as it left them itself.
+    """
     times: dict[str, list[float]] = {name: [] for name in paths}
     for _ in range(repeats):
         for name, path in paths.items():
+            path()
             times[name].append(path())
     return {name: statistics.median(t) for name, t in times.items()}
 
@@ -143,7 +145,7 @@ def worker(quick: bool) -> dict:
             }
             if use_peer:
                 paths[TENSORFLOW] = partial(peer, batch)
-            seconds = interleaved(paths, 5 if quick else 15)
+            seconds = interleaved(paths, 5 if quick else 9)
             rows.append({"batch": batch, **{name: round(batch / s) for name, s in seconds.items()}})
         few = jnp.asarray(x[:64])
         errors = {}
@@ -222,7 +224,7 @@ def end_to_end(models: dict[str, tuple[Any, str]], repeats: int) -> list[dict]:
             return sampled(field, some, spec.side_mm, spec.z_shift_mm, spec.n)
 
         paths = {
-            "samples": clocked(sample, ready, population),
+            "sampling alone": clocked(sample, ready, population),
             "response.thresholds": clocked(lambda m=model: of_population(m, field, population).v_per_m),
         }
         seconds = interleaved(paths, repeats)

@@ -214,18 +214,21 @@ _block = jax.jit(_part, static_argnums=(0, 1))
 def _stream(model: Surrogate, what: str, patches: Any, chunk: int) -> Any:
     parts = []
     for start in range(0, patches.shape[0], chunk):
-        block = patches[start : start + chunk]
+        block = patches if patches.shape[0] <= chunk else patches[start : start + chunk]
         block = block.astype(np.float32) if isinstance(block, np.ndarray) else jnp.asarray(block, jnp.float32)
         rows = block.shape[0]
         padded = min(chunk, 1 << (rows - 1).bit_length())
         if padded > rows:  # Few sizes are ever compiled.
             xp = np if isinstance(block, np.ndarray) else jnp
             block = xp.concatenate([block, xp.ones((padded - rows, *block.shape[1:]), np.float32)])
-        result = _block(model.spec, what, model.ready, model.domain, block)[:rows]
+        result = _block(model.spec, what, model.ready, model.domain, block)
+        result = result[:rows] if padded > rows else result
         if what in ("field", "scale"):
             _check_result(result, patches, start)
         parts.append(result)
     empty = np.zeros(0, bool if what == "in_domain" else np.float32)
+    if len(parts) == 1:
+        return parts[0]
     return jnp.concatenate(parts) if parts else jnp.asarray(empty)
 
 
