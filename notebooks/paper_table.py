@@ -109,10 +109,13 @@ draw(figures.cortex, "figure_3_reversed", "A-P")
 # %% [markdown]
 # ## Dependence on the sampling grid (figures 5 and S6)
 #
-# Of the support function, which trains in a minute: on 12,000 thresholds and judged on 6,000 of the test head for every
+# Of the support function, which trains in a minute: on 9,000 thresholds and judged on 6,000 of the test head for every
 # setting, the same in all of them. A network for every setting was not affordable (ten CPU-minutes each), and so the
 # comparison of coordinates (figures 5A and S5), which only a network has, and its variants of constant and variable
 # size (S6) are not here.
+
+# %%
+report_fields.grids(found)
 
 # %%
 draw(figures_fields.representation, "figure_5")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -29,11 +28,12 @@ from tmsjax.surrogate.evaluation import (
     sample_cases,
     side_cases,
 )
-from tmsjax.surrogate.evaluation.ablation import SAMPLES, SIDES_MM
+from tmsjax.surrogate.evaluation.ablation import SIDES_MM
 from tmsjax.surrogate.source import Source, examples
 
-TRAINED, TESTED = 12_000, 6_000
+TRAINED, TESTED = 9_000, 6_000
 LAYER = "L5"
+SPEC = SurrogateSpec("", n=9, side_mm=1.5, model=tj.surrogate.SupportSpec(degrees=(), samples=1))
 EXAMPLE = "L5_TTPC2_cADpyr232_1"
 """The clone whose samples are varied (the paper's too); sides are, of every clone."""
 
@@ -48,21 +48,19 @@ def run(some: list[tuple[Row, Row]], sources: models.Sources, options: argparse.
             continue
         hashes = [tj.simulate.open_dataset(row.path).content_hash() for row in (training, test)]
         key = {"datasets": hashes, "trained": TRAINED, "tested": TESTED}
-        out = options.kept / f"grids_{recipe.cell.partition('/')[2]}.npz"
-        if kept.fresh(out, key):
-            continue
-        both = Study(training, test, sources[training], sources[test], options)
-        about = {"key": key, "cell": recipe.cell, "layer": recipe.layer, "tested": len(both.rows)}
-        with stages(f"sides, {recipe.cell}") as say:
-            spec = dataclasses.replace(both.spec, n=5)
-            about["ablation"] = ablation(side_cases(spec), both.fit, both.training, both.test, say)
-        columns: dict[str, np.ndarray] = {}
-        if recipe.cell.endswith(EXAMPLE):
-            with stages(f"samples, {recipe.cell}") as say:
-                cases = sample_cases(both.spec)
-                about["ablation"] += ablation(cases, both.fit, both.training, both.test, say)
-                columns = both.explained(say)
-        kept.save(out, about, **columns)
+        cases = side_cases(dataclasses.replace(SPEC, cell=recipe.cell, n=5))
+        cases += sample_cases(dataclasses.replace(SPEC, cell=recipe.cell)) if recipe.cell.endswith(EXAMPLE) else []
+        study = None
+        for case in cases:
+            out = options.kept / f"grids_{recipe.cell.partition('/')[2]}_{case.name}_{case.value}.npz"
+            if kept.fresh(out, key):
+                continue
+            study = study or Study(training, test, sources[training], sources[test], options)
+            with stages(f"{recipe.cell}, {case.name} {case.value}") as say:
+                rows = ablation([case], study.fit, study.training, study.test, say)
+                columns = study.explained(case.spec.n) if case.name == "n" else {}
+            about = {"key": key, "cell": recipe.cell, "layer": recipe.layer, "ablation": rows}
+            kept.save(out, about, **columns)
 
 
 class Study:
@@ -72,8 +70,6 @@ class Study:
         self.sources = learned, unseen
         self.results = [tj.simulate.open_dataset(row.path).results() for row in (training, test)]
         self.cell = cell(test.recipe.cell, options.reconstructions)
-        model = tj.surrogate.SupportSpec(degrees=(), samples=1)
-        self.spec = SurrogateSpec(test.recipe.cell, test.recipe.pulse, n=9, side_mm=1.5, model=model)
         self.models: dict[tuple[int, float], Surrogate] = {}
         widest = max(SIDES_MM)
         self.rows = examples(unseen, _first(self.results[1], 2 * TESTED), widest, 0.0, 3).rows[:TESTED]
@@ -109,20 +105,14 @@ class Study:
         self.models[spec.n, spec.side_mm] = found
         return found
 
-    def explained(self, say: Any) -> dict[str, np.ndarray]:
-        """For every number of samples: errors, the gradient that the grid sees, and its field where firing begins."""
+    def explained(self, n: int) -> dict[str, np.ndarray]:
+        """Errors with n samples a side, the gradient that the grid sees, and its field where firing begins."""
         source, xyz = self.sources[1], cable_model(self.cell).xyz_um
         results = _first(self.results[1], 0, self.rows)
-        columns = {}
-        for n in SAMPLES:
-            say(f"errors with {n} samples a side")
-            judged, patches = judge({"support": self.models[n, 1.5]}, source, results)
-            found = error_sources(judged, source, results, xyz, 1.5, 0.0, n, most=TESTED)
-            columns |= kept.of_judged(found, f"n{n}__")
-            columns[f"n{n}__seen_gradient_per_mm"] = directional_gradients(patches["support"], 1.5)[0].astype(
-                np.float32
-            )
-        return columns
+        judged, patches = judge({"support": self.models[n, SPEC.side_mm]}, source, results)
+        found = error_sources(judged, source, results, xyz, SPEC.side_mm, 0.0, n, most=TESTED)
+        seen = directional_gradients(patches["support"], SPEC.side_mm)[0].astype(np.float32)
+        return {**kept.of_judged(found, f"n{n}__"), f"n{n}__seen_gradient_per_mm": seen}
 
 
 def _first(results: dict[str, np.ndarray], count: int, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
