@@ -18,6 +18,7 @@ def main() -> None:
     from tmsjax.cli.efield import efield
     from tmsjax.cli.evaluate import evaluate
     from tmsjax.cli.fetch import fetch
+    from tmsjax.cli.optimize import optimize
     from tmsjax.cli.simulate import simulate
     from tmsjax.cli.sweep import sweep
     from tmsjax.cli.thresholds import thresholds
@@ -29,6 +30,7 @@ def main() -> None:
         "efield": efield,
         "evaluate": evaluate,
         "fetch": fetch,
+        "optimize": optimize,
         "simulate": simulate,
         "sweep": sweep,
         "thresholds": thresholds,

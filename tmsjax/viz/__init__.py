@@ -8,6 +8,7 @@ from tmsjax.viz.evaluation import (
     predictions_figure,
     scores_figure,
 )
+from tmsjax.viz.placement import placement_figure
 from tmsjax.viz.response import (
     recruitment_figure,
     strength_duration_figure,
@@ -29,6 +30,7 @@ __all__ = [
     "domain_figure",
     "draw_surface",
     "error_sources_figure",
+    "placement_figure",
     "predictions_figure",
     "recruitment_figure",
     "scores_figure",
