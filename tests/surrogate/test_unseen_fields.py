@@ -115,7 +115,7 @@ def test_area_under_the_curve_by_hand():
 
 
 def test_a_simulated_neuron_near_and_far_from_electrodes():
-    """The bundled basket cell: far sources are predicted, near ones flagged and one missed, one in the cell left out."""
+    """The bundled basket cell: far sources are predicted, near ones flagged, one missed, one in the cell left out."""
     model = surrogate.load("open/L4_LBC_1")
     places = np.array([[0, 0, 0.01], [0.55, 0.55, 0.55], [0.3, 0.2, -0.4], [0, 6.0, 0], [8.0, 0, 0]])
     kept, truth = simulate_point_sources(cells.load("open/L4_LBC_1"), places, tolerance=0.01, initiation=False)
