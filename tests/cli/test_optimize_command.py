@@ -98,7 +98,7 @@ def test_the_poses_of_all_files_are_the_one_that_was_found(run):
 
 
 def test_the_number_is_that_of_thresholds_at_the_pose(run, folder):
-    """Half of the cells within 3 mm fire at it, by ``response.thresholds`` in the model's field: other neurons again."""
+    """Half of the cells within 3 mm fire at it, by ``response.thresholds`` in the model's field: other neurons."""
     _, summary, _ = run
     head = tj.head.load(folder / "ball.nii.gz", surfaces=folder, name="ball")
     model = posemodel.load(folder / "pose_model", head)
