@@ -24,6 +24,7 @@ from benchmarks import _common
 
 CELLS = {"L23": "open/L23_PC_1", "L4": "open/L4_LBC_1", "L5": "open/L5_PC_1"}
 NEURONS = 120_000 * 1280
+BLOCK = 2048
 MINUTES, GIB = 6.0, 4.0
 
 
@@ -104,8 +105,9 @@ def main() -> None:
         print(json.dumps(worker(Path(path), int(devices), json.loads(jobs))))
         return
     cores = len(os.sched_getaffinity(0))
-    numbers = [100_000, 300_000] if options.quick else [300_000, 1_000_000, 3_000_000]
     blocks = [1, 4] if options.quick else [1, 2, 4, 8, 16]
+    whole = cores * blocks[-1] * BLOCK * 12  # of every size of blocks, so that no device waits for another
+    numbers = [whole, 2 * whole] if options.quick else [whole, 2 * whole, 4 * whole]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "field.npz"
         solve(path)
