@@ -3,15 +3,19 @@
 import json
 
 import jax.numpy as jnp
+import nibabel
 import numpy as np
+from meshes import icosphere
 from spheres import layered_sphere
 
 import tmsjax as tj
 from tmsjax.cortex import Population
 from tmsjax.cortex.place import cell_frames
+from tmsjax.efield import posemodel
 from tmsjax.efield.posemodel import PoseModel
 from tmsjax.efield.posemodel_train import head_hash
 from tmsjax.head import scalp_distance
+from tmsjax.io import write_surface
 
 RADII = {5: 32.0, 4: 28.0, 3: 26.0, 2: 24.0, 1: 18.0}
 CENTRE, RADIUS_MM, MODES, SOURCES = np.array([0.0, 0, 20.0]), 8.0, 8, 20
@@ -19,6 +23,18 @@ CENTRE, RADIUS_MM, MODES, SOURCES = np.array([0.0, 0, 20.0]), 8.0, 8, 20
 
 def ball():
     return tj.head.from_labels(*layered_sphere(2.0, RADII, shift=(0.31, -0.22, 0.13)), name="ball")
+
+
+def write_ball(folder):
+    """A folder with the ball's labels, a cortex between 18 and 24 mm, and its pose model; returns it."""
+    made = ball()
+    nibabel.save(nibabel.Nifti1Image(np.asarray(made.labels), np.asarray(made.affine)), folder / "ball.nii.gz")
+    vertices, faces = icosphere(4)
+    for side in ("lh", "rh"):
+        for kind, radius in (("white", 18.0), ("pial", 24.0)):
+            write_surface(folder / f"{side}.{kind}.surf.gii", radius * vertices, faces, structure=f"{side}_{kind}")
+    posemodel.save(pose_model(tj.head.load(folder / "ball.nii.gz", name="ball")), folder / "pose_model")
+    return folder
 
 
 def pose_model(head) -> PoseModel:

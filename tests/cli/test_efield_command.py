@@ -1,19 +1,15 @@
 """``tmsjax efield`` as a user runs it, on small synthetic heads."""
 
 import json
-import signal
-import sys
-import warnings
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
+from command_line import command
 from meshes import icosphere, sphere_mesh
 from spheres import layered_sphere, pose_over
 
 import tmsjax as tj
-from tmsjax.cli import main
 from tmsjax.cli.poses import pose_of_file
 from tmsjax.core.errors import InputError
 from tmsjax.efield import load_field
@@ -23,26 +19,9 @@ COIL = "Magstim_70mm_Fig8"
 RADII = {2: 78.0, 4: 86.0, 5: 92.0}
 
 
-@pytest.fixture
-def tmsjax(monkeypatch, capsys):
-    """The command in this process (it compiles once for all tests): returncode, stdout, stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tmsjax", "efield", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        code = 0
-        before = signal.getsignal(signal.SIGINT)
-        with warnings.catch_warnings():
-            try:
-                main()
-            except SystemExit as stop:
-                code = stop.code
-            finally:
-                signal.signal(signal.SIGINT, before)
-        said = capsys.readouterr()
-        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
-
-    return call
+@pytest.fixture(scope="module")
+def tmsjax():
+    return command("efield")
 
 
 @pytest.fixture(scope="module")

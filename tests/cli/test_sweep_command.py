@@ -2,65 +2,28 @@
 
 import csv
 import hashlib
-import io
 import json
-import signal
-import sys
-import warnings
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
 import xarray
-from made_up_pose_model import CENTRE, ball, pose_model
-from meshes import icosphere
+from command_line import command
+from made_up_pose_model import CENTRE, ball, write_ball
 
 import tmsjax as tj
-from tmsjax.cli import main
 from tmsjax.efield import posemodel
-from tmsjax.io import write_surface
 from tmsjax.response import sweep_store
 
 
 @pytest.fixture(scope="module")
 def tmsjax():
-    """The command in this process (it compiles once for all tests): returncode, stdout, stderr."""
-
-    def call(*arguments):
-        patch = pytest.MonkeyPatch()
-        patch.setattr(sys, "argv", ["tmsjax", "sweep", *map(str, arguments)])
-        patch.setenv("COLUMNS", "200")
-        patch.setattr(sys, "stdout", io.StringIO())
-        patch.setattr(sys, "stderr", io.StringIO())
-        said = SimpleNamespace(returncode=0)
-        before = signal.getsignal(signal.SIGINT)
-        with warnings.catch_warnings():
-            try:
-                main()
-            except SystemExit as stop:
-                said.returncode = stop.code
-            finally:
-                said.stdout, said.stderr = sys.stdout.getvalue(), sys.stderr.getvalue()
-                patch.undo()
-                signal.signal(signal.SIGINT, before)
-        return said
-
-    return call
+    return command("sweep")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Labels of the ball, a cortex between 18 and 24 mm, its pose model."""
-    folder = tmp_path_factory.mktemp("ball")
-    made = ball()
-    nibabel.save(nibabel.Nifti1Image(np.asarray(made.labels), np.asarray(made.affine)), folder / "ball.nii.gz")
-    vertices, faces = icosphere(4)
-    for side in ("lh", "rh"):
-        for kind, radius in (("white", 18.0), ("pial", 24.0)):
-            write_surface(folder / f"{side}.{kind}.surf.gii", radius * vertices, faces, structure=f"{side}_{kind}")
-    posemodel.save(pose_model(tj.head.load(folder / "ball.nii.gz", name="ball")), folder / "pose_model")
-    return folder
+    return write_ball(tmp_path_factory.mktemp("ball"))
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,17 @@
 """``tmsjax thresholds`` as a user runs it, on a ball with a cortex: synthetic, but with the bundled models."""
 
 import csv
-import io
 import json
-import signal
-import sys
-import warnings
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
 import xarray
+from command_line import command
 from meshes import icosphere
 from spheres import layered_sphere, pose_over
 
 import tmsjax as tj
-from tmsjax.cli import main
 from tmsjax.io import write_surface
 from tmsjax.response import intensity_for, load_responses
 
@@ -26,29 +21,7 @@ CELLS = ("open/L5_PC_1", "L4=open/L5_PC_1")
 
 @pytest.fixture(scope="module")
 def tmsjax():
-    """The command in this process (it compiles once for all tests): returncode, stderr."""
-
-    def call(*arguments):
-        stdout, stderr = sys.stdout, sys.stderr
-        patch = pytest.MonkeyPatch()
-        patch.setattr(sys, "argv", ["tmsjax", "thresholds", *map(str, arguments)])
-        patch.setenv("COLUMNS", "200")
-        code, before = 0, signal.getsignal(signal.SIGINT)
-        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
-        with warnings.catch_warnings():
-            try:
-                main()
-            except SystemExit as stop:
-                code = stop.code
-            finally:
-                said = SimpleNamespace(stdout=sys.stdout.getvalue(), stderr=sys.stderr.getvalue())
-                sys.stdout, sys.stderr = stdout, stderr
-                signal.signal(signal.SIGINT, before)
-                patch.undo()
-        said.returncode = code
-        return said
-
-    return call
+    return command("thresholds")
 
 
 @pytest.fixture(scope="module")

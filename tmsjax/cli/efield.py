@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tmsjax.cli.places import PlaceOptions
 from tmsjax.core.versions import versions
 
 
 @dataclasses.dataclass(frozen=True)
-class EfieldOptions:
+class EfieldOptions(PlaceOptions):
     """The E-field of a coil in a head, as NIfTI, GIFTI and (of a mesh) SimNIBS's .msh.
 
     Example: tmsjax efield --head ernie.msh --engine mesh --coil MagVenture_MC_B70 --target C3 --out C3
@@ -21,21 +22,6 @@ class EfieldOptions:
 
     out: Path = Path("tmsjax-efield")
     """Folder for the files; it must not exist."""
-    head: str = "S1"
-    """Bundled head, label map (NIfTI), SimNIBS .msh, or a folder of one (SimNIBS's m2m folder too)."""
-    surfaces: Path | None = None
-    """Folder of FreeSurfer or GIFTI surfaces, for a head of your own."""
-    mni_to_head: Path | None = None
-    """Affine from MNI152 mm to the head's mm (4x4, text or .npy), for targets by landmark, electrode or MNI place."""
-    coil: str = "MagVenture_MC_B70"
-    """Bundled coil, or a file of SimNIBS (.ccd, .tcd, .nii.gz)."""
-    target: str | None = None
-    """Where the coil is held: a landmark such as hand_knob_left (taken if nothing is given) or a 10-10 electrode such
-    as C3."""
-    target_mm: tuple[float, float, float] | None = None
-    """Target in the head's own world mm instead."""
-    mni_mm: tuple[float, float, float] | None = None
-    """Target in MNI152 mm instead."""
     pose: Path | None = None
     """A file with the pose itself instead of a target: SimNIBS's matsimnibs (text, .json, .mat), Brainsight's text or
     Localite's XML. Poses are of the coil's centre in mm, columns x, y (handle axis), z (into the head)."""

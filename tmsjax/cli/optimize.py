@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tmsjax.cli.places import PlaceOptions
+
 MARGIN_MM = 3.0
 """How far the pose model's region reaches beyond the neurons': their sampling grids, and a voxel."""
 
@@ -16,7 +18,7 @@ SUMMARY = "optimize.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizeOptions:
+class OptimizeOptions(PlaceOptions):
     """Find the coil position, angle and current direction that activate a target at the lowest dI/dt.
 
     Example: tmsjax optimize --target hand_knob_left --kind bank --pose-model M1-poses --out M1
@@ -26,20 +28,6 @@ class OptimizeOptions:
 
     out: Path = Path("tmsjax-optimize")
     """Folder for the files; it must not exist."""
-    head: str = "S1"
-    """Bundled head, label map (NIfTI), SimNIBS .msh, or a folder of one (SimNIBS's m2m folder too)."""
-    surfaces: str | None = None
-    """Folder of FreeSurfer or GIFTI surfaces, for a head of your own; "from labels" makes them, as where none are."""
-    mni_to_head: Path | None = None
-    """Affine from MNI152 mm to the head's mm (4x4, text or .npy), for targets by landmark, electrode or MNI place."""
-    coil: str = "MagVenture_MC_B70"
-    """Bundled coil, or a file of SimNIBS (.ccd, .tcd, .nii.gz)."""
-    target: str | None = None
-    """Middle of the target: a landmark such as hand_knob_left (taken if nothing is given) or a 10-10 electrode."""
-    target_mm: tuple[float, float, float] | None = None
-    """Target in the head's own world mm instead."""
-    mni_mm: tuple[float, float, float] | None = None
-    """Target in MNI152 mm instead."""
     kind: Literal["ball", "bank"] = "ball"
     """All cells round the target, or those of one bank of a sulcus: the columns within 50 degrees of its own."""
     mask: Path | None = None

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import tyro
 
+from tmsjax.cli.places import PlaceOptions
+
 MARGIN_MM = 3.0
 """How far the pose model's region reaches beyond the neurons': their sampling grids, and a voxel."""
 
@@ -16,7 +18,7 @@ STORE, SUMMARY, POSE_MODEL, WORK = "sweep.zarr", "sweep.json", "pose_model", "po
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepOptions:
+class SweepOptions(PlaceOptions):
     """Thresholds of populations over a grid of coil positions, angles and current directions; goes on after a kill.
 
     Example: tmsjax sweep --target hand_knob_left --reach-mm 10 --step-mm 5 --angle-step-deg 30 --out M1
@@ -26,21 +28,6 @@ class SweepOptions:
 
     out: Path = Path("tmsjax-sweep")
     """Folder for the files: new, or that of the same sweep, which goes on."""
-    head: str = "S1"
-    """Bundled head, label map (NIfTI), SimNIBS .msh, or a folder of one (SimNIBS's m2m folder too)."""
-    surfaces: str | None = None
-    """Folder of FreeSurfer or GIFTI surfaces, for a head of your own; "from labels" makes them, as where none are."""
-    mni_to_head: Path | None = None
-    """Affine from MNI152 mm to the head's mm (4x4, text or .npy), for targets by landmark, electrode or MNI place."""
-    coil: str = "MagVenture_MC_B70"
-    """Bundled coil, or a file of SimNIBS (.ccd, .tcd, .nii.gz)."""
-    target: str | None = None
-    """Middle of the grid and of the neurons: a landmark such as hand_knob_left (taken if nothing is given) or a 10-10
-    electrode."""
-    target_mm: tuple[float, float, float] | None = None
-    """Target in the head's own world mm instead."""
-    mni_mm: tuple[float, float, float] | None = None
-    """Target in MNI152 mm instead."""
     pose_model: Path | None = None
     """Folder of the region's pose model; made there if it is not there yet, in OUT if left out. It serves any coil."""
     rank: int = 60

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tmsjax.cli.places import PlaceOptions
+
 
 @dataclasses.dataclass(frozen=True)
-class ThresholdsOptions:
+class ThresholdsOptions(PlaceOptions):
     """Thresholds of the layers' neurons under a coil: tables, recruitment curves, maps.
 
     Example: tmsjax thresholds --target hand_knob_left --handle-deg 45 --out M1
@@ -23,20 +25,6 @@ class ThresholdsOptions:
 
     out: Path = Path("tmsjax-thresholds")
     """Folder for the files; it must not exist."""
-    head: str = "S1"
-    """Bundled head, label map (NIfTI), SimNIBS .msh, or a folder of one (SimNIBS's m2m folder too)."""
-    surfaces: str | None = None
-    """Folder of FreeSurfer or GIFTI surfaces, for a head of your own; "from labels" makes them, as where none are."""
-    mni_to_head: Path | None = None
-    """Affine from MNI152 mm to the head's mm (4x4, text or .npy), for targets by landmark, electrode or MNI place."""
-    coil: str = "MagVenture_MC_B70"
-    """Bundled coil, or a file of SimNIBS (.ccd, .tcd, .nii.gz)."""
-    target: str | None = None
-    """Where the coil is held: a landmark such as hand_knob_left (taken if nothing is given) or a 10-10 electrode."""
-    target_mm: tuple[float, float, float] | None = None
-    """Target in the head's own world mm instead."""
-    mni_mm: tuple[float, float, float] | None = None
-    """Target in MNI152 mm instead."""
     pose: Path | None = None
     """A file with the pose itself instead of a target: SimNIBS's matsimnibs (text, .json, .mat), Brainsight's text or
     Localite's XML."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import tyro
 
@@ -109,7 +109,7 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
             )
             table = tj.surrogate.uniform.from_table(grid, truth.v_per_m)
     fitted = {"support": _support, "cnn": _network, "uniform": _baseline, "weise": _baseline}[options.family]
-    model, report = fitted(options, spec, data, table, stages, console)
+    model, report = fitted(Job(options, spec, data, table, stages, console))
     with stages("weights"):
         card = {
             "data_hash": dataset.content_hash(),
@@ -198,17 +198,22 @@ def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, spec: Sur
         return sources.Examples(**kept)
 
 
-def _support(
-    options: TrainOptions,
-    spec: SurrogateSpec,
-    data: Examples,
-    table: UniformMap | None,
-    stages: Any,
-    console: Console,
-) -> tuple[Surrogate, dict[str, Any]]:
+class Job(NamedTuple):
+    """What a family is trained with."""
+
+    options: TrainOptions
+    spec: SurrogateSpec
+    data: Examples
+    table: UniformMap | None
+    stages: Any
+    console: Console
+
+
+def _support(job: Job) -> tuple[Surrogate, dict[str, Any]]:
     import tmsjax as tj
     from tmsjax.surrogate import polarisation, polarised, polynomial
 
+    options, spec, data, table, stages, _ = job
     sites, training = None, polynomial.TRAINING
     if options.polarisation:
         with stages("polarisation") as say:
@@ -232,17 +237,11 @@ def _support(
         )
 
 
-def _network(
-    options: TrainOptions,
-    spec: SurrogateSpec,
-    data: Examples,
-    table: UniformMap | None,
-    stages: Any,
-    console: Console,
-) -> tuple[Surrogate, dict[str, Any]]:
+def _network(job: Job) -> tuple[Surrogate, dict[str, Any]]:
     import tmsjax as tj
     from tmsjax.surrogate import cnn_train, search
 
+    options, spec, data, table, stages, console = job
     paper = options.schedule == "paper"
     training = cnn_train.PAPER_TRAINING if paper else cnn_train.SHORT_TRAINING
     training = dataclasses.replace(training, epochs=options.epochs or training.epochs)
@@ -278,16 +277,10 @@ def _network(
         )
 
 
-def _baseline(
-    options: TrainOptions,
-    spec: SurrogateSpec,
-    data: Examples,
-    table: UniformMap | None,
-    stages: Any,
-    console: Console,
-) -> tuple[Surrogate, dict[str, Any]]:
+def _baseline(job: Job) -> tuple[Surrogate, dict[str, Any]]:
     from tmsjax.surrogate import train_baseline
 
+    options, spec, data, table, _, _ = job
     return train_baseline(data.patches, data.v_per_m, spec, options.seed, groups=data.site, uniform=table)
 
 

@@ -50,25 +50,6 @@ def of_patches(
     return np.stack([both[: len(ends)], both[len(ends) :]], 1)
 
 
-def cube(cell: Cell, course: Pulse | str) -> tuple[float, float]:
-    """Side and shift along z (mm) of the smallest cube that holds what the ends that fire feel of the field.
-
-    In 500 uniform fields: of the end that polarises most in each, the middle of its functional. The field outside is
-    continued by ``readout``, which costs less than the coarser samples of a wider cube.
-    """
-    cable = cable_model(cell)
-    functionals = polarisation(cable, course, axon_ends(cable), np.array(MOMENTS_MS))
-    size = np.linalg.norm(functionals, axis=-1)
-    middle = (size / size.sum(-1, keepdims=True)) @ np.asarray(cable.xyz_um, float) / 1e3
-    directions = np.random.default_rng(0).normal(size=(500, 3))
-    drives = np.einsum("sti,ki->kst", functionals.sum(2), directions).reshape(len(directions), -1)
-    found = middle.reshape(-1, 3)[drives.argmax(1)]
-    low, high = found.min(0), found.max(0)
-    shift = (low[2] + high[2]) / 2
-    reach = np.abs(found - [0.0, 0.0, shift]).max()
-    return float(np.ceil(20 * reach) / 10), float(np.round(shift, 2))
-
-
 def axon_ends(cable: CableModel) -> Int[ndarray, " s"]:
     """Rows of the axon's last compartments, one for every branch: where nearly all action potentials begin."""
     parent = segment_parents(cable)
