@@ -6,10 +6,10 @@ gives is kept in full in DATASETS/judged: run it again to go on after an interru
 dataset and models are the same are left as they are. The fields of the test head are solved once for all of a layer's
 clones.
 
-Steps, all unless some are named: rows (thresholds on the head never seen, and what their errors go with), medians
-(populations of which all clones are there), uniform
-(maps of uniform fields of all cells, and the models in them), points (electrodes), grids (side and samples a side),
-timing, tables.
+Steps, all unless some are named: rows (thresholds on the head never seen, and what their errors go with), oracle (a
+random part of every dataset again by NEURON), medians (populations of which all clones are there), uniform (maps of
+uniform fields of all cells, and the models in them), points (electrodes), grids (side and samples a side), timing,
+tables.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 import tmsjax as tj
-from benchmarks.paper import files, grids, kept, medians, models, tables, timing, unseen
+from benchmarks.paper import files, grids, kept, medians, models, oracle, tables, timing, unseen
 from benchmarks.paper.run import HERE, SHARED, Row, cell
 from tmsjax.cli.stages import Stages
 from tmsjax.core.errors import InputError
@@ -32,7 +32,7 @@ from tmsjax.surrogate import Surrogate
 from tmsjax.surrogate.evaluation import error_sources, judge
 from tmsjax.surrogate.source import Source, check_head, head_of
 
-STEPS = ("rows", "medians", "uniform", "points", "grids", "timing", "tables")
+STEPS = ("rows", "oracle", "medians", "uniform", "points", "grids", "timing", "tables")
 EXPLAINED = 4000
 """Random thresholds of a row whose errors are regressed."""
 
@@ -118,6 +118,7 @@ def main() -> None:
     sources = models.Sources(options, stages)
     steps: dict[str, Callable[[], Any]] = {
         "rows": lambda: judge_rows(some, sources, options, stages),
+        "oracle": lambda: oracle.run(some, sources, options, stages),
         "medians": lambda: medians.run(some, sources, options, stages),
         "uniform": lambda: [made(some, options, stages) for made in (unseen.uniform_fields, unseen.intact_maps)],
         "points": lambda: unseen.point_sources(some, options, stages),

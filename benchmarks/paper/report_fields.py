@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.paper.report import ESTIMATORS, LAYERS, MISSING, Markdown, Tables, markdown, published
+from benchmarks.paper.report import ESTIMATORS, LAYERS, MISSING, Markdown, Tables, markdown, published, short
 from tmsjax.surrogate.evaluation import Rows
 from tmsjax.surrogate.uniform import directions
 
@@ -42,12 +42,12 @@ def grids(found: Tables) -> Markdown:
 
 def regressions(found: Tables) -> Markdown:
     """Single R2, coefficients and R2 of all for each number of samples (figure S7D, E), the paper's beside N = 3."""
-    short = {"gradient_per_mm": "gradient", "initiation_error_percent": "magnitude", "initiation_angle_deg": "angle"}
+    names = {"gradient_per_mm": "gradient", "initiation_error_percent": "magnitude", "initiation_angle_deg": "angle"}
     lines = []
     if not found.rows("regressions", study="samples"):
         return Markdown("By number of samples: not run yet, as the grids above.")
     for row in found.rows("regressions", study="samples"):
-        n, name = row["samples"], short[row["predictor"]]
+        n, name = row["samples"], names[row["predictor"]]
         theirs = [
             published(*found.paper(f"regression_{kind}_{name}", "L5", "cnn")) if n == 3 else MISSING
             for kind in ("r2", "beta")
@@ -136,6 +136,17 @@ def maps(found: Tables) -> Markdown:
         lines.append([name, row["axon"], row["directions"], *numbers, row["published_high"], same])
     heads = ["cell", "main axon terminal", "directions", "median difference (%)", "mean (%)", "largest (%)"]
     return markdown([*heads, "rows published 1 % high", "recorded pulse, published search: largest (%)"], lines)
+
+
+def by_neuron(found: Tables) -> Markdown:
+    """A random part of every dataset, found again by NEURON."""
+    lines = []
+    for row in found.rows("oracle"):
+        shares = 100 * row["agree_1_percent"], 100 * row["same_initiation"]
+        numbers = row["n"], row["median_percent"], row["largest_percent"], row["mean_percent"]
+        lines.append([short(row["cell"]), row["pulse"], *numbers, *shares])
+    heads = ["cell", "pulse", "thresholds", "median difference (%)", "largest (%)", "mean, signed (%)"]
+    return markdown([*heads, "within 1 % (%)", "same compartment fires first (%)"], lines)
 
 
 def average(found: Tables, axon: str = "disabled", of: str = "mean_v_per_m") -> Rows:

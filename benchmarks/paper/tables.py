@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.paper import kept, layers, unseen
+from benchmarks.paper import kept, layers, oracle, unseen
 from benchmarks.paper.files import MANIFEST, file_hash, write_rows
 from benchmarks.paper.layers import Part
 from tmsjax.cli.stages import Stages
@@ -42,6 +42,7 @@ def write(options: argparse.Namespace, stages: Stages) -> None:
             "medians": lambda: medians(options.kept),
             "error_quantiles": lambda: [row for layer in layers.grouped(parts) for row in layers.quantiles(layer)],
             "regressions": lambda: regressions(parts, options.kept),
+            "oracle": lambda: oracle.table(options.kept),
             "grids": lambda: grids(options.kept),
             "represented": lambda: represented(options.kept),
             "uniform_fields": lambda: uniform_fields(options.kept),

