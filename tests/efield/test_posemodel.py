@@ -36,9 +36,9 @@ def pose_at(direction, angle_deg, distance_mm):
 
 
 def held_out():
-    """Ten poses over the region: two coils, near and far, at all angles."""
+    """Ten poses over the region: two coils, near and far, at all angles. A user may name coils alike."""
     rng = np.random.default_rng(5)
-    pair = [coils.load("MagVenture_MC_B70"), coils.load("Magstim_70mm_Fig8")]
+    pair = [dataclasses.replace(coils.load(name), name="mine") for name in ("MagVenture_MC_B70", "Magstim_70mm_Fig8")]
     return [
         (pair[n % 2], pose_at(CENTRE + rng.uniform(-12, 12, 3), rng.uniform(0, 360), rng.uniform(64, 72)))
         for n in range(10)
@@ -70,7 +70,7 @@ def test_the_certificate_holds_half_a_percent(model):
     assert certificate["worst_l2"] < 0.005
     assert certificate["worst_peak"] < 0.02
     assert len(certificate["poses"]) == 10
-    assert {row["coil"] for row in certificate["poses"]} == {"MagVenture_MC_B70", "Magstim_70mm_Fig8"}
+    assert {row["coil"] for row in certificate["poses"]} == {"mine"}  # each reduced for itself: the names say nothing
     assert all(row["residual"] <= 5e-5 for row in certificate["poses"])
 
 
@@ -322,12 +322,6 @@ def test_a_killed_run_goes_on_where_it_was(sphere, model, tmp_path):
     other = posemodel.precompute(sphere, **{**request, "seed": 7})
     assert len(list((tmp_path / "work").iterdir())) == 6
     assert not np.array_equal(other.sources_mm, resumed.sources_mm)
-
-
-def test_coils_of_one_name_are_reduced_each(model, sphere):
-    """Certificates of coils that a user named alike."""
-    pairs = [(dataclasses.replace(coil, name="mine"), pose) for coil, pose in held_out()]
-    assert posemodel.certify(model, sphere, iter(pairs)).certificate["worst_l2"] < 0.005
 
 
 def test_bad_regions_and_certificates(sphere, model):
