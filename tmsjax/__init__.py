@@ -17,6 +17,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "efield",
         "head",
         "io",
+        "mep",
         "nn",
         "optimize",
         "response",
