@@ -87,7 +87,10 @@ class Study:
         patches = self.sources[which].patches(rows, spec.side_mm, spec.z_shift_mm, spec.n)
         middle = slice((spec.n - 1) // 2, spec.n // 2 + 1)
         centre = np.linalg.norm(patches[:, middle, middle, middle].mean((1, 2, 3)), axis=-1)
-        return Data(patches, self.results[which]["factor"][rows] * centre, self.sources[which].site[rows])
+        results = self.results[which]
+        return Data(
+            patches, results["factor"][rows] * centre, self.sources[which].site[rows], results["initiation"][rows]
+        )
 
     def fit(self, data: Data, spec: SurrogateSpec) -> Surrogate:
         """The support-function model of a grid, started from the cell's polarisation."""
@@ -99,6 +102,7 @@ class Study:
             dataclasses.replace(spec, model=model),
             0,
             groups=data.site,
+            initiation=data.initiation,
             sites=sites,
             training=polarised.TRAINING,
         )

@@ -114,9 +114,8 @@ def _fitted(
     how: dict[str, Any] = {"groups": data.site, "uniform": table}
     if family == "support":
         sites = polarisation.of_patches(cell(row.recipe.cell, options.reconstructions), row.recipe.pulse, *_place(grid))
-        return tj.surrogate.train(
-            data.patches, data.v_per_m, spec, 0, sites=sites, training=polarised.TRAINING, progress=say, **how
-        )
+        how |= {"initiation": data.initiation, "training": polarised.TRAINING}
+        return tj.surrogate.train(data.patches, data.v_per_m, spec, 0, sites=sites, progress=say, **how)
     if family == "cnn":
         folder = options.zoo / ".runs" / row.path.stem
         training = dataclasses.replace(SHORT_TRAINING, epochs=options.epochs)

@@ -1,5 +1,6 @@
 """``tmsjax train`` on a synthetic dataset: both families, the search, going on after an interruption, bad options."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -44,7 +45,8 @@ class Synthetic:
     def results(self):
         v = thresholds(PATCHES, hidden_functionals())
         soma = np.linalg.norm(PATCHES[:, 4, 4, 4].astype(np.float64), axis=-1)
-        return {"status": np.repeat([0, 1], [118, 2]), "v_per_m": v, "factor": v / soma}
+        first = np.arange(120) % 4 - 1
+        return {"status": np.repeat([0, 1], [118, 2]), "v_per_m": v, "factor": v / soma, "initiation": first}
 
 
 class Fields(source.Source):
@@ -92,6 +94,24 @@ def test_the_network_with_curves_and_a_card(tmp_path, capsys):
     assert "118 of 120 thresholds have a patch" in " ".join(said.split())
     assert "mape_percent" in said
     assert len((tmp_path / "run" / "cnn" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_further_dataset_trains_and_never_judges(tmp_path, monkeypatch):
+    """The sites that judge stay those of the first; the card says what was used."""
+    one, both = (options(tmp_path, family="weise", also=also) for also in ((), (Path("tilted.zarr"),)))
+    train(one)
+    alone = load(tmp_path / "weights").card
+    train(dataclasses.replace(both, out=tmp_path / "more"))
+    card = load(tmp_path / "more").card
+    assert card["data_hash"] == alone["data_hash"] == "hash of synthetic.zarr"
+    assert [each["data_hash"] for each in card["data"]["also"]] == ["hash of tilted.zarr"]
+    assert card["n_held_out"] == alone["n_held_out"]
+    assert card["n_train"] == alone["n_train"] + 118
+    plain = Synthetic.attrs
+    other = plain | {"recipe": dataclasses.replace(RECIPE, pulse="biphasic").as_dict()}
+    monkeypatch.setattr(Synthetic, "attrs", property(lambda self: other if "tilted" in str(self.path) else plain))
+    with pytest.raises(InputError, match=r"--also tilted.zarr\n.*biphasic"):
+        train(dataclasses.replace(both, out=tmp_path / "none"))
 
 
 @pytest.mark.parametrize("family", ["support", "cnn"])

@@ -8,7 +8,7 @@ import pytest
 from tmsjax.core.errors import InputError
 from tmsjax.surrogate import features
 from tmsjax.surrogate.recipe import Recipe
-from tmsjax.surrogate.source import Source, check_fields, examples, head_of
+from tmsjax.surrogate.source import Source, check_fields, examples, head_of, joined, tilted
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,24 @@ def test_thresholds_are_given_where_the_patch_has_its_centre(source, n, z_shift_
     factor = np.full(recipe.thresholds, 50.0)
     v_per_m = factor * source.at_soma(np.arange(recipe.thresholds))
     results = {"status": np.zeros(recipe.thresholds, int), "factor": factor, "v_per_m": v_per_m}
+    results["initiation"] = np.arange(recipe.thresholds)
     found = examples(source, results, 1.5, z_shift_mm, n)
     centres = np.linalg.norm(jax.vmap(features.centre_field)(jnp.asarray(found.patches)), axis=-1)
     np.testing.assert_allclose(found.v_per_m, 50.0 * centres, rtol=1e-5)
+    assert np.array_equal(found.initiation, found.rows)
+    both = joined(found, found)
+    assert np.array_equal(both.site, [*found.site, *[-1] * len(found.rows)])
+    assert np.array_equal(both.patches[len(found.rows) :], found.patches)
+
+
+def test_tilted_cells_stand_where_the_upright_do_at_every_angle(source):
+    upright, other = source.population, tilted(source.population, 3)
+    assert np.array_equal(other.positions, upright.positions)
+    frames = np.asarray(other.rotations, np.float64)
+    np.testing.assert_allclose(frames @ frames.transpose(0, 2, 1), np.broadcast_to(np.eye(3), frames.shape), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.det(frames), 1, atol=1e-6)
+    radial = np.asarray(upright.positions) / np.linalg.norm(upright.positions, axis=1)[:, None]
+    cosine = np.einsum("pi,pi->p", radial, frames[:, :, 2])
+    assert np.abs(np.histogram(cosine, 2, (-1, 1))[0] / len(cosine) - 0.5).max() < 0.2  # even over the sphere
+    assert np.array_equal(tilted(upright, 3).rotations, other.rotations)
+    assert not np.array_equal(tilted(upright, 4).rotations, other.rotations)

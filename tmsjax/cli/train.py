@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from tmsjax.cli.train_families import FITTED, Job, network_model
 from tmsjax.core.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tmsjax.cli.stages import Say
     from tmsjax.simulate import Dataset
-    from tmsjax.surrogate import CnnSpec, Surrogate, SurrogateSpec, UniformMap
+    from tmsjax.surrogate import SurrogateSpec
     from tmsjax.surrogate.recipe import Recipe
-    from tmsjax.surrogate.search import Trial
     from tmsjax.surrogate.source import Examples
 
 
@@ -36,6 +34,8 @@ class TrainOptions:
     """Folder for the weights and card.json."""
     licence: str
     """Licence of the weights, written to the card: it follows the reconstruction's."""
+    also: tuple[Path, ...] = ()
+    """Further datasets of the same cell and pulse, such as one of tilted cells: they train and never judge."""
     family: Literal["support", "cnn", "uniform", "weise"] = "support"
     """Functionals of the field, or the convolutional network of Aberra et al. (2023); or a baseline: the map of
     thresholds in uniform fields, which takes only the cell and the domain from the dataset, or the average by angle and
@@ -80,25 +80,15 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
 
     import tmsjax as tj
     from tmsjax.cli.stages import Stages
-    from tmsjax.simulate import open_dataset
-    from tmsjax.surrogate.recipe import Recipe
 
     _check(options)
     console = Console()
     stages = Stages(console)
-    dataset = open_dataset(options.dataset)
-    recipe = Recipe.from_dict(dataset.attrs["recipe"])
-    if len(dataset.pending()):
-        raise InputError(
-            "the dataset is not finished",
-            got=f"{len(dataset.pending())} of {len(dataset)} thresholds still to do",
-            expected="every row simulated",
-            mend="run the same tmsjax simulate again: it goes on where it stopped",
-        )
+    (dataset, recipe), *further = opened = _opened(options)
     spec = _spec(options, recipe)
     with stages("fields") as say:
-        data = _examples(options, dataset, recipe, spec, say)
-        say(f"{len(data.rows)} of {len(dataset)} thresholds have a patch within the tissue")
+        data = _examples(options, opened, spec, say)
+        say(f"{len(data.rows)} of {sum(len(each) for each, _ in opened)} thresholds have a patch within the tissue")
     table = None
     if options.uniform or options.family == "uniform":
         with stages("uniform map") as say:
@@ -108,8 +98,7 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
                 cell, grid, recipe.pulse, tolerance=0.01, initiation=False, engine="cable", progress=say
             )
             table = tj.surrogate.uniform.from_table(grid, truth.v_per_m)
-    fitted = {"support": _support, "cnn": _network, "uniform": _baseline, "weise": _baseline}[options.family]
-    model, report = fitted(Job(options, spec, data, table, stages, console))
+    model, report = FITTED[options.family](Job(options, spec, data, table, stages, console))
     with stages("weights"):
         card = {
             "data_hash": dataset.content_hash(),
@@ -118,6 +107,7 @@ def train(options: Annotated[TrainOptions, tyro.conf.arg(name="")]) -> None:
                 "recipe": recipe.as_dict(),
                 "thresholds": len(data.rows),
                 "versions": dataset.attrs["versions"],
+                "also": [{"data_hash": each.content_hash(), "recipe": own.as_dict()} for each, own in further],
             },
             "licence": options.licence,
         }
@@ -148,7 +138,7 @@ def _check(options: TrainOptions) -> None:
         if value is not None and value < 1:
             raise InputError(name, got=value, expected="1 or more")
     if options.family == "cnn":
-        _model(options, options.samples or 9)  # refuses a number of samples that there is no network for
+        network_model(options, options.samples or 9)  # refuses a number of samples that there is no network for
     if options.curves is not None and options.family in ("uniform", "weise"):
         raise InputError("--curves", got=f"--family {options.family}", expected="support or cnn, which are trained")
     if options.curves is not None and options.curves.suffix not in (".png", ".pdf"):
@@ -164,15 +154,38 @@ def _spec(options: TrainOptions, recipe: Recipe) -> SurrogateSpec:
     grid = recommended(recipe.layer, options.family)._replace(**{k: v for k, v in said.items() if v is not None})
     model = {
         "support": lambda: SupportSpec(degrees=tuple(d for d in (2, 3, 4) if d < grid.n)),
-        "cnn": lambda: _model(options, grid.n),
+        "cnn": lambda: network_model(options, grid.n),
         "uniform": UniformSpec,
         "weise": WeiseSpec,
     }[options.family]()
     return SurrogateSpec(recipe.cell, recipe.pulse, grid.n, grid.side_mm, grid.z_shift_mm, model, options.family)
 
 
-def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, spec: SurrogateSpec, say: Say) -> Examples:
-    """The dataset's patches: solving their fields takes minutes, so that a run's folder keeps them."""
+def _opened(options: TrainOptions) -> list[tuple[Dataset, Recipe]]:
+    """The datasets with their recipes: finished, and of one cell and pulse."""
+    from tmsjax.simulate import open_dataset
+    from tmsjax.surrogate.recipe import Recipe
+
+    found = []
+    for path in (options.dataset, *options.also):
+        dataset = open_dataset(path)
+        recipe = Recipe.from_dict(dataset.attrs["recipe"])
+        if len(dataset.pending()):
+            raise InputError(
+                "the dataset is not finished",
+                got=f"{path}: {len(dataset.pending())} of {len(dataset)} thresholds still to do",
+                expected="every row simulated",
+                mend="run the same tmsjax simulate again: it goes on where it stopped",
+            )
+        found.append((dataset, recipe))
+        whose, first = ((each.cell, each.pulse) for each in (recipe, found[0][1]))
+        if whose != first:
+            raise InputError(f"--also {path}", got=f"thresholds of {whose}", expected=f"of {first}, as the first")
+    return found
+
+
+def _examples(options: TrainOptions, opened: list[tuple[Dataset, Recipe]], spec: SurrogateSpec, say: Say) -> Examples:
+    """The datasets' patches: solving their fields takes minutes, so that a run's folder keeps them."""
     import numpy as np
 
     from tmsjax.core.files import staged_file
@@ -180,14 +193,19 @@ def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, spec: Sur
     from tmsjax.surrogate import source as sources
 
     def make() -> Examples:
-        source = sources.Source(recipe, say, head_file=options.head)
-        return sources.examples(source, dataset.results(), spec.side_mm, spec.z_shift_mm, spec.n)
+        parts = []
+        for dataset, recipe in opened:
+            source = sources.Source(
+                recipe, say, head_file=options.head if recipe.head_sha256 or len(opened) == 1 else None
+            )
+            parts.append(sources.examples(source, dataset.results(), spec.side_mm, spec.z_shift_mm, spec.n))
+        return sources.joined(*parts)
 
     if options.checkpoints is None:
         return make()
     options.checkpoints.mkdir(parents=True, exist_ok=True)
     grid = {"side_mm": spec.side_mm, "z_shift_mm": spec.z_shift_mm, "samples": spec.n}
-    about = {"dataset": dataset.content_hash(), **grid}
+    about = {"datasets": [dataset.content_hash() for dataset, _ in opened], **grid}
     check_identity(options.checkpoints / "examples.json", about)
     path = options.checkpoints / "examples.npz"
     if not path.is_file():
@@ -196,109 +214,3 @@ def _examples(options: TrainOptions, dataset: Dataset, recipe: Recipe, spec: Sur
             np.savez(stage, **{field.name: getattr(data, field.name) for field in dataclasses.fields(data)})
     with np.load(path) as kept:
         return sources.Examples(**kept)
-
-
-class Job(NamedTuple):
-    """What a family is trained with."""
-
-    options: TrainOptions
-    spec: SurrogateSpec
-    data: Examples
-    table: UniformMap | None
-    stages: Any
-    console: Console
-
-
-def _support(job: Job) -> tuple[Surrogate, dict[str, Any]]:
-    import tmsjax as tj
-    from tmsjax.surrogate import polarisation, polarised, polynomial
-
-    options, spec, data, table, stages, _ = job
-    sites, training = None, polynomial.TRAINING
-    if options.polarisation:
-        with stages("polarisation") as say:
-            cell = tj.cells.load(spec.cell, root=options.cells)
-            sites = polarisation.of_patches(cell, spec.pulse, spec.n, spec.side_mm, spec.z_shift_mm)
-            training = polarised.TRAINING
-            say(f"{len(sites)} ends of the axon")
-    with stages("training") as say:
-        return tj.surrogate.train(
-            data.patches,
-            data.v_per_m,
-            spec,
-            options.seed,
-            sites=sites,
-            groups=data.site,
-            candidates=[degrees for degrees in polynomial.CANDIDATES if max(degrees) < spec.n],
-            uniform=table,
-            training=dataclasses.replace(training, epochs=options.epochs or training.epochs),
-            folder=None if options.checkpoints is None else options.checkpoints / "support",
-            progress=say,
-        )
-
-
-def _network(job: Job) -> tuple[Surrogate, dict[str, Any]]:
-    import tmsjax as tj
-    from tmsjax.surrogate import cnn_train, search
-
-    options, spec, data, table, stages, console = job
-    paper = options.schedule == "paper"
-    training = cnn_train.PAPER_TRAINING if paper else cnn_train.SHORT_TRAINING
-    training = dataclasses.replace(training, epochs=options.epochs or training.epochs)
-    if options.search:
-        with stages("search") as say:
-            trials = search.search(
-                data.patches,
-                data.v_per_m,
-                spec,
-                options.seed,
-                trials=options.search,
-                groups=data.site,
-                training=training,
-                ranges=search.PAPER_RANGES if paper else search.SHORT_RANGES,
-                folder=options.checkpoints / "search",  # pyright: ignore[reportOptionalOperand]
-                progress=say,
-            )
-            say(f"trial {trials[0].number + 1} of {len(trials)}: loss {trials[0].loss:.4g}")
-        for trial in trials[:5]:
-            console.print(_told(trial), highlight=False, markup=False)
-        spec, training = dataclasses.replace(spec, model=trials[0].model), trials[0].training
-    with stages("training") as say:
-        return tj.surrogate.train_cnn(
-            data.patches,
-            data.v_per_m,
-            spec,
-            options.seed,
-            groups=data.site,
-            uniform=table,
-            training=training,
-            folder=None if options.checkpoints is None else options.checkpoints / "cnn",
-            progress=say,
-        )
-
-
-def _baseline(job: Job) -> tuple[Surrogate, dict[str, Any]]:
-    from tmsjax.surrogate import train_baseline
-
-    options, spec, data, table, _, _ = job
-    return train_baseline(data.patches, data.v_per_m, spec, options.seed, groups=data.site, uniform=table)
-
-
-def _model(options: TrainOptions, samples: int) -> CnnSpec:
-    """The network of the schedule; the paper's variable size for fewer samples than 9."""
-    from tmsjax.surrogate import CnnSpec, cnn, cnn_train
-
-    model = CnnSpec() if options.schedule == "paper" else cnn_train.SHORT_MODEL
-    if samples == 9:
-        return model
-    small = cnn.variable_size(samples)
-    return dataclasses.replace(model, kernel=small.kernel, conv_layers=small.conv_layers)
-
-
-def _told(trial: Trial) -> str:
-    m, how = trial.model, trial.training
-    return (
-        f"trial {trial.number + 1}: loss {trial.loss:.4g}, {m.conv_layers} convolutions of {m.kernel} from {m.filters} "
-        f"filters, {m.dense_layers} dense layers from {m.units} units, shrink {m.shrink:.2f}, {m.activation}, dropout "
-        f"{m.dropout:.2f}, batch norm {m.batch_norm or 'off'}, batch {how.batch}, rate {how.learning_rate:.2g}"
-    )

@@ -56,6 +56,8 @@ class Recipe:
             landmark; the others lie up to ``spread_mm`` from it with any angle, another set for every seed. Every field
             is used in both directions of the current.
         sites, rotations, radius_mm: the population drawn from (a ball of cortex round the landmark).
+        tilted: cells stand at any angle to the cortex instead of upright. What fires them are fields that upright cells
+            of this head meet seldom or never, in which ends of the axon begin that are rare otherwise.
         tolerance: of the threshold search, relative. initiation: whether to look for the compartment that fires first.
         engine: what simulates, "neuron" or "cable"; membrane: of the cable engine, "full" or "reduced".
         seed: of everything drawn.
@@ -78,6 +80,7 @@ class Recipe:
     sites: int = 2000
     rotations: int = 12
     radius_mm: float = 35.0
+    tilted: bool = False
     tolerance: float = 0.005
     initiation: bool = False
     engine: str = "neuron"

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.spatial.transform import Rotation
 
 from tmsjax import coil as coils
 from tmsjax import efield, head
@@ -89,6 +90,8 @@ class Source:
         self.population: Population = place(
             model, recipe.layer, n=recipe.sites, roi=roi, rotations=recipe.rotations, seed=recipe.seed
         )
+        if recipe.tilted:
+            self.population = tilted(self.population, recipe.seed)
         coil = coils.load(recipe.coil)
         self.fields: list[EField] = []
         for k, pose in enumerate(poses(recipe, model)):
@@ -135,6 +138,13 @@ class Source:
         return out
 
 
+def tilted(population: Population, seed: int) -> Population:
+    """The same neurons at any angle to the cortex: rotations drawn evenly from all there are."""
+    quaternions = np.random.default_rng([seed, 4]).normal(size=(len(population), 4))
+    rotations = Rotation.from_quat(quaternions).as_matrix()
+    return dataclasses.replace(population, rotations=jnp.asarray(rotations, jnp.float32))
+
+
 _patches: Callable[..., Array] = jax.jit(patches, static_argnames=("side_mm", "z_shift_mm", "n"))
 
 
@@ -163,13 +173,16 @@ class Examples:
 
     Attributes:
         rows: of the dataset. patches: (e, n, n, n, 3) samples, V/m per A/us, cell frame.
-        v_per_m: threshold, V/m at the centre of the patch. site: index of the site, which a split keeps whole.
+        v_per_m: threshold, V/m at the centre of the patch. site: index of the site, which a split keeps whole; -1 in
+            datasets that train and never judge (``joined``).
+        initiation: compartment that fires first, -1 where that was not simulated.
     """
 
     rows: Int[np.ndarray, " e"]
     patches: Float[np.ndarray, "e n n n 3"]
     v_per_m: Float[np.ndarray, " e"]
     site: Int[np.ndarray, " e"]
+    initiation: Int[np.ndarray, " e"]
 
 
 def examples(source: Source, results: dict[str, np.ndarray], side_mm: float, z_shift_mm: float, n: int = 9) -> Examples:
@@ -186,7 +199,15 @@ def examples(source: Source, results: dict[str, np.ndarray], side_mm: float, z_s
     rows, patches = rows[whole], patches[whole]
     middle = slice((n - 1) // 2, n // 2 + 1)
     centre = np.linalg.norm(patches[:, middle, middle, middle].mean((1, 2, 3)), axis=-1)
-    return Examples(rows, patches, results["factor"][rows] * centre, source.site[rows])
+    at = results["factor"][rows] * centre
+    return Examples(rows, patches, at, source.site[rows], np.asarray(results["initiation"], int)[rows])
+
+
+def joined(first: Examples, *further: Examples) -> Examples:
+    """All of them; those of ``further`` datasets train and never judge (``split``). ``rows`` are of each dataset."""
+    only_train = [dataclasses.replace(each, site=np.full(len(each.rows), -1)) for each in further]
+    names = [field.name for field in dataclasses.fields(Examples)]
+    return Examples(**{name: np.concatenate([getattr(e, name) for e in (first, *only_train)]) for name in names})
 
 
 def check_fields(now: Float[np.ndarray, " i"], at_soma: Float[np.ndarray, " i"]) -> None:

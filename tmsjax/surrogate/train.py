@@ -21,7 +21,7 @@ from tmsjax.surrogate.evaluate import evaluate
 from tmsjax.surrogate.examples import BLOCK, check_examples, coefficients_of, domain_of, normalised
 from tmsjax.surrogate.fitting import Fitted, Plan
 from tmsjax.surrogate.polynomial import CANDIDATES, TRAINING
-from tmsjax.surrogate.split import Split, split
+from tmsjax.surrogate.split import Split, balanced, split
 from tmsjax.surrogate.support import SupportSpec
 from tmsjax.surrogate.types import Surrogate, SurrogateSpec
 from tmsjax.surrogate.uniform import UniformMap
@@ -35,6 +35,7 @@ def train(
     *,
     sites: Any = None,
     groups: Any = None,
+    initiation: Any = None,
     candidates: Sequence[tuple[int, ...]] = CANDIDATES,
     uniform: UniformMap | None = None,
     training: TrainSpec | None = None,
@@ -61,6 +62,9 @@ def train(
         polynomials, of any cell.
     groups
         (b,) index of the position of each example: positions are held out whole.
+    initiation
+        (b,) compartment that fires first, -1 where it is not known: training repeats the examples of places where
+        few begin (``split.balanced``), judging does not.
     candidates
         Without ``sites``: sets of degrees to choose from. Every degree in them is trained once, and the set whose
         median does best on the validation rows (a tenth of the training part, none of them held out) replaces
@@ -106,7 +110,7 @@ def train(
         return polynomial.fit_members(coefficients_of(fields, max(pool.degrees)), thresholds, parts, wanted, sets, plan)
 
     parts = split(len(thresholds), seed, held_out_share, groups=groups)
-    found = fitted(parts, spec.model, candidates, plan)
+    found = fitted(_repeated(parts, initiation, len(thresholds)), spec.model, candidates, plan)
     spec = dataclasses.replace(spec, model=found.model)
     model = Surrogate(found.variables, domain_of(fields[parts.train]), spec)
 
@@ -127,12 +131,23 @@ def train(
     }
     if compare_random_split and groups is not None:
         other = split(len(thresholds), seed, held_out_share)
-        leaky = fitted(other, found.model, (), dataclasses.replace(plan, folder=None))
+        leaky = fitted(
+            _repeated(other, initiation, len(thresholds)), found.model, (), dataclasses.replace(plan, folder=None)
+        )
         random = np.median(_member_thresholds(leaky, fields[other.held_out]), 1)
         report["random_split_scores"] = metrics.summary(random, thresholds[other.held_out])
     report["seconds"] = round(time.perf_counter() - started, 2)
     model = dataclasses.replace(model, card_json=json.dumps({**report, "spec": spec.to_json()}, sort_keys=True))
     return model, {**report, "held_out_rows": rows, "histories": [f.history for f in found.fits]}
+
+
+def _repeated(parts: Split, initiation: Any, n: int) -> Split:
+    """The split with training rows repeated as ``balanced`` says."""
+    if initiation is None:
+        return parts
+    if np.shape(initiation) != (n,):
+        raise InputError("one place of initiation for every example", got=np.shape(initiation), expected=(n,))
+    return dataclasses.replace(parts, train=balanced(parts.train, np.asarray(initiation)))
 
 
 def _member_thresholds(found: Fitted, fields: Float[np.ndarray, "b n n n 3"]) -> Float[np.ndarray, "b m"]:

@@ -30,11 +30,12 @@ class Case(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Patches (k, n, n, n, 3) on a case's grid and thresholds (k,), V/m at the centre; ``site`` (k,) of each."""
+    """Patches (k, n, n, n, 3) on a case's grid; thresholds (V/m at the centre), ``site``, ``initiation``, (k,) each."""
 
     patches: Any
     v_per_m: Any
     site: Any = None
+    initiation: Any = None
 
 
 def side_cases(spec: SurrogateSpec, sides_mm: Sequence[float] = SIDES_MM) -> list[Case]:
