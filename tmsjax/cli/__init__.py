@@ -18,9 +18,11 @@ def main() -> None:
     from tmsjax.cli.efield import efield
     from tmsjax.cli.evaluate import evaluate
     from tmsjax.cli.fetch import fetch
+    from tmsjax.cli.mep import mep
     from tmsjax.cli.optimize import optimize
     from tmsjax.cli.simulate import simulate
     from tmsjax.cli.sweep import sweep
+    from tmsjax.cli.target import target
     from tmsjax.cli.thresholds import thresholds
     from tmsjax.cli.train import train
     from tmsjax.core.errors import TmsjaxError
@@ -30,9 +32,11 @@ def main() -> None:
         "efield": efield,
         "evaluate": evaluate,
         "fetch": fetch,
+        "mep": mep,
         "optimize": optimize,
         "simulate": simulate,
         "sweep": sweep,
+        "target": target,
         "thresholds": thresholds,
         "train": train,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,6 +17,8 @@ from tmsjax.target import contrast
 from tmsjax.target.marks import as_arrays, check_marks, read_marks
 from tmsjax.target.points import POINTS, landmark_name, mni_mm
 from tmsjax.target.volume import SIDE, VOXEL_MM, Volume, prepare, read
+
+Labels = UInt8[np.ndarray, "n n n"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,16 +42,23 @@ class Base:
     source: str
 
 
-def from_files(name: str, image: str | Path, points: str | Path, labels: str | Path | None = None) -> Base:
+def from_files(
+    name: str,
+    image: str | Path,
+    points: str | Path,
+    labels: str | Path | None = None,
+    side: int = SIDE,
+    voxel_mm: float = VOXEL_MM,
+) -> Base:
     """A base of a T1 and a file of points (world mm), and if there is one, its label map (``tmsjax.head.TISSUES``)."""
-    volume = read(image)
+    volume = read(image, side, voxel_mm)
     marks = read_marks(points)
     check_marks(marks, volume)
     world, _ = as_arrays(marks)
     tissues = None
     if labels is not None:
         values, affine = read_scalar(labels)
-        tissues = _onto(np.rint(values).astype(np.uint8), affine, volume)
+        tissues = onto(np.rint(values).astype(np.uint8), affine, volume)
     return Base(name, volume, volume.from_world(world), tissues, False, f"T1 {Path(image).name}, {Path(points).name}")
 
 
@@ -67,7 +77,14 @@ def from_head(head: HeadModel, image: str | Path | None = None, side: int = SIDE
         volume = read(image, side, voxel_mm)
     world = np.array([heads.landmark(head, landmark_name(point)) for point in POINTS])
     source = f"{'labels' if image is None else 'T1 and labels'} of {head.name}, landmarks carried from MNI152"
-    return Base(head.name, volume, volume.from_world(world), _onto(labels, affine, volume), image is None, source)
+    return Base(
+        head.name,
+        volume,
+        volume.from_world(world),
+        onto(labels.astype(np.uint8), affine, volume),
+        image is None,
+        source,
+    )
 
 
 def from_template(image: str | Path, name: str = "MNI152") -> Base:
@@ -77,7 +94,9 @@ def from_template(image: str | Path, name: str = "MNI152") -> Base:
     return Base(name, volume, volume.from_world(world), None, False, f"{Path(image).name}, landmarks in MNI152 mm")
 
 
-def _onto(labels: np.ndarray, affine: np.ndarray, volume: Volume) -> UInt8[np.ndarray, "n n n"]:
+def onto(labels: UInt8[np.ndarray, "i j k"], affine: Float[np.ndarray, "4 4"], volume: Volume) -> Labels:
+    """A label map (i, j, k) and its affine on a volume's cube: the nearest voxel, 0 beyond it."""
     m = np.linalg.inv(affine) @ volume.affine
     shape = volume.values.shape
-    return affine_transform(labels.astype(np.uint8), m[:3, :3], m[:3, 3], shape, order=0, mode="constant", cval=0)
+    offset: Any = m[:3, 3]
+    return affine_transform(labels, m[:3, :3], offset, shape, order=0, mode="constant", cval=0)

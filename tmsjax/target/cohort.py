@@ -60,13 +60,13 @@ class Cohort:
     @property
     def present(self) -> Bool[np.ndarray, "b p"]:
         """Which points have been marked."""
-        return np.isfinite(self.places).all(-1)
+        return np.asarray(np.isfinite(self.places).all(-1))
 
     def rows(self, rows: Sequence[int] | np.ndarray) -> Cohort:
         """Some of its examples."""
         rows = np.asarray(rows, int)
         taken = {name: tuple(getattr(self, name)[i] for i in rows) for name in ("bases", "names")}
-        arrays = {name: getattr(self, name)[rows] for name in ("flats", "places", "affines")}
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in ("flats", "places", "affines")}
         return dataclasses.replace(self, **arrays, **taken)
 
     def volume(self, row: int) -> Volume:
@@ -150,6 +150,22 @@ def _stacked(rows, bases: tuple[str, ...], names: tuple[str, ...], recipe: dict[
     return Cohort(np.stack(flats), np.stack(places).astype(np.float32), np.stack(affines), bases, names, POINTS, recipe)
 
 
+def join(parts: Sequence[Cohort]) -> Cohort:
+    """Cohorts of one kind after each other; InputError where levels or points differ, or one is synthetic and one not.
+
+    The recipe keeps those of the parts.
+    """
+    kinds = {(part.points, part.recipe["levels"], part.recipe["synthetic"], part.flats.shape[1]) for part in parts}
+    if len(kinds) != 1:
+        raise InputError("cohorts to join", got=f"{len(kinds)} kinds of {len(parts)}", expected="one or more of a kind")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("flats", "places", "affines")}
+    texts: dict[str, Any] = {
+        name: tuple(x for part in parts for x in getattr(part, name)) for name in ("bases", "names")
+    }
+    kept = {name: parts[0].recipe[name] for name in ("levels", "synthetic")}
+    return Cohort(**arrays, **texts, points=parts[0].points, recipe={**kept, "parts": [p.recipe for p in parts]})
+
+
 def save(cohort: Cohort, path: str | Path) -> Path:
     """Write a cohort to a .npz file, 19 MB an image; it appears whole or not at all."""
     path = checked_path(path, "a cohort")
@@ -165,9 +181,8 @@ def load(path: str | Path) -> Cohort:
     with reading(path, "the cohort cannot be read", "a .npz that cohort.save wrote"), np.load(path) as kept:
         about = json.loads(str(kept["about"]))
         arrays = {name: kept[name] for name in ("flats", "places", "affines")}
-        return Cohort(
-            **arrays, **{n: tuple(about[n]) for n in ("bases", "names", "points")}, recipe=about["recipe"]
-        )  # fmt: skip
+        texts: dict[str, Any] = {name: tuple(about[name]) for name in ("bases", "names", "points")}
+        return Cohort(**arrays, **texts, recipe=about["recipe"])
 
 
 def by_base(cohort: Cohort) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -189,3 +204,20 @@ def check_apart(cohort: Cohort, train: np.ndarray, held_out: np.ndarray) -> None
             expected="bases that are wholly on one side",
             mend="split with cohort.by_base",
         )
+
+
+def validation_rows(cohort: Cohort, train_rows: np.ndarray, repetition: int, share: float = 1 / 6) -> np.ndarray:
+    """Images among the training ones that choose the epoch: of every base about this share, others in each repetition.
+
+    Bases of a single image give none, unless all are such: then whole bases are taken.
+    """
+    rng = np.random.default_rng([repetition, len(train_rows)])
+    whose = np.array(cohort.bases)[train_rows]
+    taken = []
+    for name in dict.fromkeys(whose):
+        rows = train_rows[whose == name]
+        if len(rows) > 1:
+            taken += list(rng.permutation(rows)[: max(1, round(share * len(rows)))])
+    if not taken:
+        taken = list(rng.permutation(train_rows)[: max(1, round(share * len(train_rows)))])
+    return np.sort(np.array(taken, int))

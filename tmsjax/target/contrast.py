@@ -62,9 +62,7 @@ def from_labels(
     return image * np.maximum(1 + spec.texture * (0.5 * fine + wide), 0.1)
 
 
-def curved(
-    image: Float[np.ndarray, "n n n"], rng: np.random.Generator, spec: ScannerSpec
-) -> Float[np.ndarray, "n n n"]:
+def curved(image: Volume, rng: np.random.Generator, spec: ScannerSpec) -> Volume:
     """A real image of 95th percentile 1 by another contrast: a power, and a bend in the middle; both monotone."""
     power, bend = np.exp(rng.normal(0, spec.gamma)), rng.uniform(-0.15, 0.15)
     knots = np.linspace(0, 1, 6)
@@ -72,9 +70,7 @@ def curved(
     return np.interp(image, np.append(knots, 4), np.append(curve, 1 + 3 * power * 0.5)).astype(np.float32)
 
 
-def scanned(
-    image: Float[np.ndarray, "n n n"], rng: np.random.Generator, spec: ScannerSpec
-) -> Float[np.ndarray, "n n n"]:
+def scanned(image: Volume, rng: np.random.Generator, spec: ScannerSpec) -> Volume:
     """Blur, bias field, a neck that is cut off, and Rician noise, in this order: noise is never interpolated."""
     blur = rng.uniform(*spec.blur_mm)
     out = gaussian_filter(image, blur, truncate=3) if blur > 0.2 else image

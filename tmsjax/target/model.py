@@ -112,7 +112,9 @@ def find(model: Localiser, volume: Volume, *, views: int = 8, seed: int = 0) -> 
     if views < 1:
         raise InputError("views", got=views, expected="1 or more")
     flat = jnp.asarray(pyramid.build(volume.values, spec.levels))
-    each = np.asarray(estimates(spec, model.members, flat, views_of(spec.side, views, seed)), np.float64)
+    # Places are in voxels: networks that differ in the voxel's size alone share what is compiled.
+    in_voxels = dataclasses.replace(spec, voxel_mm=1.0)
+    each = np.asarray(estimates(in_voxels, model.members, flat, views_of(spec.side, views, seed)), np.float64)
     each = each.reshape(-1, len(spec.points), 3)
     places = each.mean(0)
     spread = np.linalg.norm(each - places, axis=-1).mean(0) * size
@@ -132,7 +134,7 @@ def views_of(side: int, count: int, seed: int) -> augment.View:
 
 @partial(jax.jit, static_argnums=0)
 def estimates(spec: NetworkSpec, members: Variables, flat: Array, views: augment.View) -> Float[Array, "m v p 3"]:
-    """Places of the finest level by every member in every view, in mm of the cube; one after the other."""
+    """Places of the finest level by every member in every view, in voxels of the cube; one after the other."""
 
     def one(pair):
         variables, view = pair

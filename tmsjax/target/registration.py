@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy.ndimage import binary_dilation
 
 from tmsjax.core.errors import InputError, MissingToolError
 from tmsjax.core.transforms import apply_affine
+from tmsjax.target.cohort import Cohort
 from tmsjax.target.volume import Volume
 
 FACTOR = 2
@@ -103,21 +105,23 @@ def register(
     (static, grid, _), (moving, its_grid, cut) = (_coarse(volume) for volume in (patient, atlas))
     worlds = {"static_grid2world": grid, "moving_grid2world": its_grid}
     start = imaffine.transform_centers_of_mass(static, grid, moving, its_grid).affine
-    # dipy draws its sampled voxels from a generator of its own, which is given the same seed every time.
-    metric = imaffine.MutualInformationMetric(nbins=BINS, sampling_proportion=SHARE)
-    sigmas, factors = [3.0, 1.0][-len(effort.affine) :], [4, 2][-len(effort.affine) :]
-    engine = imaffine.AffineRegistration(
-        metric=metric, level_iters=list(effort.affine), sigmas=sigmas, factors=factors, verbosity=0
-    )
-    affine = start
-    for kind in (transforms.TranslationTransform3D, transforms.RigidTransform3D, transforms.AffineTransform3D):
-        affine = engine.optimize(static, moving, kind(), None, starting_affine=affine, **worlds).affine
+    levels = len(effort.affine)
+
+    def steps(affine, kinds, share, **masks):
+        engine = imaffine.AffineRegistration(
+            metric=imaffine.MutualInformationMetric(nbins=BINS, sampling_proportion=share),
+            level_iters=list(effort.affine), sigmas=[3.0, 1.0][-levels:], factors=[4, 2][-levels:], verbosity=0,
+        )  # fmt: skip
+        for kind in kinds:
+            affine = engine.optimize(static, moving, kind(), None, starting_affine=affine, **worlds, **masks).affine
+        return affine
+
+    rigid, sheared = transforms.RigidTransform3D, transforms.AffineTransform3D
+    affine = steps(start, (transforms.TranslationTransform3D, rigid, sheared), SHARE)
     if brain is not None:
+        # dipy takes masks only where it looks at all voxels.
         mask = binary_dilation(_halved(brain.astype(np.float64))[cut] > 0.5, iterations=MARGIN).astype(np.uint8)
-        for kind in (transforms.RigidTransform3D, transforms.AffineTransform3D):
-            affine = engine.optimize(
-                static, moving, kind(), None, starting_affine=affine, moving_mask=mask, **worlds
-            ).affine  # fmt: skip
+        affine = steps(affine, (rigid, sheared), None, moving_mask=mask)
     shapes = {"domain_grid_shape": static.shape, "codomain_grid_shape": moving.shape}
     grids = {"domain_grid2world": grid, "codomain_grid2world": its_grid}
     images = [imaffine.AffineMap(a, **shapes, **grids).transform(moving) for a in (start, affine)]
@@ -133,9 +137,38 @@ def register(
     return Registered(affine, warp, correlation, _status(affine, correlation), time.perf_counter() - started)
 
 
+def carry_atlas(
+    cohort: Cohort, progress: Callable[[int, int], None] | None = None, effort: Effort = USUAL_EFFORT
+) -> dict[str, Float[np.ndarray, "b p 3"]]:
+    """Places in every image, mm of its cube, by "affine" and "SyN" of the first image of another anatomy.
+
+    NaN where that one has no such point, or where registration has failed. InputError for one anatomy only.
+    """
+    if len(set(cohort.bases)) < 2:
+        raise InputError("an atlas is another anatomy", got=sorted(set(cohort.bases)), expected="two or more")
+    out = {name: np.full(cohort.places.shape, np.nan) for name in ("affine", "SyN")}
+    for row, base in enumerate(cohort.bases):
+        chosen = next(i for i, other in enumerate(cohort.bases) if other != base)
+        patient, atlas = cohort.volume(row), cohort.volume(chosen)
+        done = register(patient, atlas, effort)
+        if done.status == "converged":
+            present = cohort.present[chosen]
+            world = atlas.to_world(cohort.places[chosen][present])
+            out["affine"][row, present] = patient.from_world(done.by_affine(world))
+            out["SyN"][row, present] = patient.from_world(done.by_warp(world))
+        if progress is not None:
+            progress(row + 1, len(cohort))
+    return out
+
+
 def _dipy() -> tuple[Any, Any, Any, Any]:
     try:
-        from dipy.align import imaffine, imwarp, metrics, transforms
+        from dipy.align import (
+            imaffine,
+            imwarp,
+            metrics,
+            transforms,  # pyright: ignore[reportAttributeAccessIssue]
+        )
     except ImportError as error:
         raise MissingToolError(
             "registration needs dipy, which is not installed\n  mend:     pip install 'tmsjax[registration]'"

@@ -22,7 +22,7 @@ from tmsjax.nn import Fit, TrainSpec, fit
 from tmsjax.nn.functional import Variables
 from tmsjax.target import augment, loss, pyramid
 from tmsjax.target.augment import Augmentation
-from tmsjax.target.cohort import Cohort
+from tmsjax.target.cohort import Cohort, validation_rows
 from tmsjax.target.network import NetworkSpec, locate, network
 
 
@@ -118,6 +118,39 @@ def train(
         "seconds": round(time.perf_counter() - started, 1),
     }
     return variables, {**report, "histories": {name: f.history for name, f in fits.items()}}
+
+
+def train_ensemble(
+    cohort: Cohort,
+    spec: NetworkSpec,
+    seed: int,
+    training: Training = SHORT_TRAINING,
+    *,
+    members: int = 5,
+    folder: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[list[Variables], list[dict[str, Any]]]:
+    """Networks from different starts, each with other images of the cohort choosing its epoch; variables and reports.
+
+    InputError for fewer than two images or no member.
+    """
+    if members < 1 or len(cohort) < 2:
+        raise InputError("an ensemble", got=f"{members} of {len(cohort)} images", expected="1 or more of 2 or more")
+    found, reports, rows = [], [], np.arange(len(cohort))
+    for r in range(members):
+        choose = validation_rows(cohort, rows, r)
+        variables, report = train(
+            cohort.rows(np.setdiff1d(rows, choose)),
+            cohort.rows(choose),
+            spec,
+            seed + r,
+            training,
+            folder=None if folder is None else Path(folder) / f"network-{r}",
+            progress=None if progress is None else lambda text, r=r: progress(f"network {r + 1}, {text}"),
+        )
+        found.append(variables)
+        reports.append(report)
+    return found, reports
 
 
 def loss_of(spec: NetworkSpec, training: Training, *, shown: bool) -> Callable[..., Array]:

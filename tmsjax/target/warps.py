@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from tmsjax.core.errors import InputError
@@ -78,7 +78,7 @@ class Warp:
         places = (np.asarray(places, np.float64) - middle) @ np.linalg.inv(self.matrix).T + middle
         return places + _at(self.backward, places)
 
-    def image(self, values: Float[np.ndarray, "n n n"], order: int = 1) -> Float[np.ndarray, "n n n"]:
+    def image(self, values: Shaped[np.ndarray, "n n n"], order: int = 1) -> Shaped[np.ndarray, "n n n"]:
         """The image at phi^-1(y), interpolated linearly (``order`` 0: nearest voxel, for labels); zero from beyond."""
         coarse = _centres(self.side)
         nodes = np.stack(np.meshgrid(coarse, coarse, coarse, indexing="ij"), -1).reshape(-1, 3)
