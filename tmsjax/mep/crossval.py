@@ -62,7 +62,7 @@ def blocked_folds(places_mm: Any, folds: int = FOLDS, seed: int = 0) -> Int[np.n
         raise InputError(
             "folds of a cross-validation", got=f"{folds} of {len(places)} stimulations", expected="2 or more"
         )
-    _, label = kmeans2(places, folds, minit="++", seed=seed, missing="raise")
+    _, label = kmeans2(places, folds, minit="++", missing="raise", seed=seed)  # pyright: ignore[reportCallIssue]
     return label.astype(int)
 
 
@@ -108,7 +108,7 @@ def cross_validate(
         if file is not None and file.is_file():
             part = json.loads(file.read_text())
         else:
-            part = _one(subject, name, fold == k, spec, training, scale_on, seed + k)
+            part = _one(subject, name, fold == k, spec, training, scale_on, seed + k, where and where / f"run_{k}")
             if file is not None:
                 with staged_file(file) as stage:
                     stage.write_text(json.dumps(part) + "\n")
@@ -119,13 +119,13 @@ def cross_validate(
     return {estimator: Run(name, metrics, wanted) for estimator, metrics in found.items()}
 
 
-def _one(subject, name, test, spec, training, scale_on, seed) -> dict[str, dict[str, list[float]]]:
+def _one(subject, name, test, spec, training, scale_on, seed, folder) -> dict[str, dict[str, list[float]]]:
     left, held = subject[~test], subject[test]
     scale = scaling(subject if scale_on == "all" else left)
     if name in BASELINES:
         fields = {"mean": fit_baseline(name, left, scale).predict(held.responses)}
     else:
-        model = train_inverse(left, spec, training, seed, scale=scale)
+        model = train_inverse(left, spec, training, seed, scale=scale, folder=folder)
         fields = {"mean": model.predict(held.responses)}
         if "log_variance" in model.variables and name != "vae_decoder":
             fields["draw"] = model.predict(held.responses, draws=1, seed=seed)

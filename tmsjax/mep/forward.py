@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +104,7 @@ def train_forward(
         return fit(
             loss, variables, examples, jax.tree.map(lambda a: a[:VALIDATION], examples), training, key, batched=True,
             trainable=free, steps_per_call=1, folder=None if folder is None else Path(folder) / what,
-            progress=None if progress is None else lambda text: progress(f"{what}, {text}"),
+            progress=None if progress is None else partial(_told, progress, what),
         )  # fmt: skip
 
     first = run("fields", restore, start, x, keys[2])
@@ -182,6 +182,10 @@ def _respond(
     return jax.nn.sigmoid(x), (norms.new and {"responses": norms.new}) or variables["averages"]
 
 
+def _told(progress: Callable[[str], None], what: str, text: str) -> None:
+    progress(f"{what}, {text}")
+
+
 SHIFT = -4.0
 """Synergies are not negative: without activity the sigmoid is nearly 0."""
 
@@ -198,5 +202,6 @@ def _factors(y: np.ndarray, count: int, seed: int) -> Float[np.ndarray, "s m"]:
         raise MissingToolError("synergies need scikit-learn: pip install 'tmsjax[mep]'") from error
     if not 1 <= count <= y.shape[1]:
         raise InputError("synergies", got=count, expected=f"1 to {y.shape[1]}, the muscles")
-    found = NMF(count, init="nndsvda", random_state=seed, max_iter=1000, tol=1e-3).fit(y).components_
+    settings: Any = {"n_components": count, "init": "nndsvda", "random_state": seed, "max_iter": 1000, "tol": 1e-3}
+    found = NMF(**settings).fit(y).components_
     return (found / np.maximum(found.max(1, keepdims=True), 1e-9)).astype(np.float32)

@@ -35,6 +35,9 @@ SHORT_TRAINING = dataclasses.replace(PAPER_TRAINING, epochs=40, batch=16)
 ALIVE = 0.01
 """Of a batch's output, at least this share is above 0, or training starts again from another seed."""
 
+STARTS = 5
+"""Tried at most; ``card["alive"]`` says what share the last one gave."""
+
 CARD, WEIGHTS = "card.json", "weights"
 
 
@@ -132,17 +135,19 @@ def train_inverse(
         )  # fmt: skip
     cone, scale = tables(subject.mask, spec.last_width), scaling(subject) if scale is None else scale
     examples = scale.fields(subject.fields), scale.responses(subject.responses)
-    for attempt in range(5):
+    attempt = 0
+    while True:
         key = jax.random.fold_in(jax.random.key(seed), attempt)
-        variables = init(spec, cone, key, bias=float(examples[0].mean()))
-        histories: dict[str, Any] = {}
+        variables, histories = init(spec, cone, key, bias=float(examples[0].mean())), {}
+        where = None if folder is None else Path(folder) / f"start_{attempt}"
         for stage in stages(spec):
-            out = _fit(spec, cone, stage, variables, examples, training, key, folder, progress)
+            out = _fit(spec, cone, stage, variables, examples, training, key, where, progress)
             variables = out.variables
             histories[stage] = {**out.history, "best_epoch": out.best_epoch, "status": out.status}
         alive = _alive(spec, cone, variables, examples[1][:CHUNK])
-        if alive > ALIVE:
+        if alive > ALIVE or attempt == STARTS - 1:
             break
+        attempt += 1
     card = {
         "kind": "tmsjax mep inverse 1", "training": dataclasses.asdict(training), "seed": seed, "dead_starts": attempt,
         "alive": alive, "history": histories, "subject": subject.name, "synthetic": subject.synthetic,

@@ -130,7 +130,7 @@ def loss(spec: InverseSpec, tables: Tables, stage: str) -> Callable[..., Any]:
         run, given = (forward, x) if stage == "forward" else (inverse, y)
         out = run(spec, tables, variables, given, key, key is not None)
         values = scale * ((out.fields - x) ** 2).sum(axis=1)
-        if out.mean is not None:
+        if out.mean is not None and out.log_variance is not None:
             values = values + spec.kl * divergence(out.mean, out.log_variance).sum(axis=1)
         return values + spec.l1 * penalty(variables), {"averages": out.averages}
 

@@ -33,8 +33,8 @@ class Tables(NamedTuple):
     voxels: int
     decoder: tuple[Table, Table, Table]
     order: Table
-    encoder: tuple[Table, Table, Table]
-    pools: tuple[Table, Table, Table]
+    encoder: tuple[Table, ...]
+    pools: tuple[Table, ...]
     mapper: tuple[Table, Table, Table]
     mapper_up: tuple[bool, bool, bool]
     mapper_order: Table

@@ -8,6 +8,7 @@ from tmsjax.viz.evaluation import (
     predictions_figure,
     scores_figure,
 )
+from tmsjax.viz.mep import mapping_figure, models_figure, reconstructions_figure, responses_figure
 from tmsjax.viz.placement import placement_figure
 from tmsjax.viz.response import (
     recruitment_figure,
@@ -30,9 +31,13 @@ __all__ = [
     "domain_figure",
     "draw_surface",
     "error_sources_figure",
+    "mapping_figure",
+    "models_figure",
     "placement_figure",
     "predictions_figure",
     "recruitment_figure",
+    "reconstructions_figure",
+    "responses_figure",
     "scores_figure",
     "strength_duration_figure",
     "threshold_maps_figure",
