@@ -135,7 +135,7 @@ def _locate(options: LocateOptions, stages: Stages) -> list[str]:
     if options.figure is not None:
         from tmsjax.viz.target import places_figure
 
-        shown = {p: {"network": x} for p, x in zip(found.points, found.places_mm, strict=True)}
+        shown = {p: {"network": x.tolist()} for p, x in zip(found.points, found.places_mm, strict=True)}
         places_figure(options.figure, image.values, image.affine, shown, f"{options.image.name}: {_trained_on(card)}")
     lines = ["", f"{'point':<10} {'x':>7} {'y':>7} {'z':>7}  spread   (world RAS mm)"]
     lines += [
@@ -274,7 +274,7 @@ def _cohort(options: CohortOptions, spec: Any, patients: list[Any], say: Any) ->
     from tmsjax.target.patients import cohort_of
 
     if patients:
-        return cohort_of(patients, spec.levels)
+        return cohort_of(patients, spec.levels).only(spec.points)
     size = (spec.side, spec.voxel_mm)
     heads = [bases.from_head(tj.head.load("S1"), None, *size)]
     for path in options.bases:
@@ -282,4 +282,4 @@ def _cohort(options: CohortOptions, spec: Any, patients: list[Any], say: Any) ->
         heads.append(bases.from_files(name, path, path.with_name(f"{name}.csv"), None, *size))
     return cohort.synthesise(
         heads, options.synthetic, options.seed, levels=spec.levels, progress=lambda i, n: say(f"{i} of {n}")
-    )
+    ).only(spec.points)

@@ -69,6 +69,14 @@ class Cohort:
         arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in ("flats", "places", "affines")}
         return dataclasses.replace(self, **arrays, **taken)
 
+    def only(self, points: Sequence[str]) -> Cohort:
+        """Some of its points, in this order; InputError for one that it has not."""
+        missing = [point for point in points if point not in self.points]
+        if missing:
+            raise InputError("points that the cohort does not have", got=missing, expected=", ".join(self.points))
+        columns = [self.points.index(point) for point in points]
+        return dataclasses.replace(self, places=self.places[:, columns], points=tuple(points))
+
     def volume(self, row: int) -> Volume:
         """The image of one example, as its finest level has it."""
         side = pyramid.shape_of(self.flats[row], self.recipe["levels"])

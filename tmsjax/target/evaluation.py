@@ -179,6 +179,7 @@ def cross_validate(
             variables, _ = train(cohort.rows(learn), cohort.rows(choose), spec, r, training, folder=home, progress=told)
             out[r, held_out] = predict(spec, variables, cohort.rows(held_out))
             if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
                 with staged_file(kept) as stage, stage.open("wb") as handle:
                     np.save(handle, out[r, held_out])
     return out

@@ -190,10 +190,6 @@ def _examples(cohort: Cohort, spec: NetworkSpec) -> tuple[np.ndarray, np.ndarray
             got=f"{side} voxels, {cohort.recipe['levels']} levels",
             expected=f"{spec.side} voxels, {spec.levels} levels",
         )
-    missing = [point for point in spec.points if point not in cohort.points]
-    if missing:
-        raise InputError("points that the cohort does not have", got=missing, expected=", ".join(cohort.points))
-    columns = [cohort.points.index(point) for point in spec.points]
-    present = cohort.present[:, columns]
-    places = np.where(present[..., None], cohort.places[:, columns], 0).astype(np.float32)
-    return cohort.flats, places, present
+    wanted = cohort.only(spec.points)
+    places = np.where(wanted.present[..., None], wanted.places, 0).astype(np.float32)
+    return cohort.flats, places, wanted.present

@@ -33,8 +33,8 @@ HEAD = 0.3
 LEAST_FIELD_MM, USUAL_FIELD_MM = 100.0, 150.0
 """A smaller field of view is refused; a smaller one than usual is warned of."""
 
-LARGEST_VOXEL_MM, COARSE_MM = 5.0, 1.5
-"""Larger voxels are refused; larger ones than 1.5 mm are warned of."""
+LARGEST_VOXEL_MM, COARSE = 5.0, 1.5
+"""Larger voxels are refused; those more than this many times larger than the cube's, or unequal so, are warned of."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ def prepare(values: ArrayLike, affine: ArrayLike, side: int = SIDE, voxel_mm: fl
     back = nibabel.orientations.inv_ornt_aff(turn, image.shape)
     image, matrix = nibabel.orientations.apply_orientation(image, turn), matrix @ back
     sizes = np.linalg.norm(matrix[:3, :3], axis=0)
-    notes = _field_notes(sizes, np.array(image.shape) * sizes)
+    notes = _field_notes(sizes, np.array(image.shape) * sizes, voxel_mm)
     low, high = np.percentile(image[::2, ::2, ::2], [LOW, HIGH])
     if not high > low:
         raise InputError(
@@ -153,7 +153,7 @@ def _check_image(image: np.ndarray, matrix: np.ndarray) -> None:
         raise InputError("affine of the image is singular", got=matrix.tolist(), expected="voxels with a volume")
 
 
-def _field_notes(sizes: np.ndarray, extent: np.ndarray) -> list[str]:
+def _field_notes(sizes: np.ndarray, extent: np.ndarray, voxel_mm: float) -> list[str]:
     """What is to be said of voxels (mm) and field of view (mm); InputError where nothing can be done with them."""
     told = " x ".join(f"{v:.3g}" for v in sizes)
     if sizes.max() > LARGEST_VOXEL_MM:
@@ -165,8 +165,8 @@ def _field_notes(sizes: np.ndarray, extent: np.ndarray) -> list[str]:
             expected=f"a head: {LEAST_FIELD_MM:g} mm or more along every axis",
         )
     notes = []
-    if sizes.max() > COARSE_MM or sizes.max() > 1.5 * sizes.min():
-        notes.append(f"voxels of {told} mm are interpolated to 1 mm: networks are trained on isotropic voxels of 1 mm")
+    if sizes.max() > COARSE * voxel_mm or sizes.max() > COARSE * sizes.min():
+        notes.append(f"voxels of {told} mm are interpolated to {voxel_mm:g} mm, which networks are trained on")
     if extent.min() < USUAL_FIELD_MM:
         notes.append(f"a field of view of {extent.min():.0f} mm may cut the head: what is beyond it is taken for air")
     return notes
