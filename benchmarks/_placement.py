@@ -61,11 +61,19 @@ def targets_of(head, centre: np.ndarray) -> list[dict[str, Any]]:
 
 
 def prepared(
-    head, coil, models, pose_model, target: dict[str, Any], sites: int, held_out: int, ring: bool = False
+    head,
+    coil,
+    models,
+    pose_model,
+    target: dict[str, Any],
+    sites: int,
+    held_out: int,
+    ring: bool = False,
+    variables=None,
 ) -> Problem:
     make = targets.bank if target["make"] == "bank" else targets.ball
     aim = make(
         head, target["centre_mm"], BALL_MM, layers=tuple(models), hemisphere="lh", name=target["name"], sites=sites,
         held_out=held_out, ring_mm=RING_MM if ring else None,
     )  # fmt: skip
-    return tj.optimize.prepare(head, coil, aim, models, pose_model=pose_model)
+    return tj.optimize.prepare(head, coil, aim, models, pose_model=pose_model, variables=variables)

@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.paper import files, kept
 from benchmarks.paper.run import rows as recipe_rows
 from tmsjax.surrogate.evaluation import Rows
+from tmsjax.viz import Picture as Picture  # what the notebook shows
 
 LAYERS = {"L23": "L2/3 PC", "L4": "L4 LBC", "L5": "L5 PC"}
 ESTIMATORS = {
@@ -57,16 +58,6 @@ class Markdown(str):
 
     def _repr_markdown_(self) -> str:
         return str(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture file that a notebook shows."""
-
-    path: Path
-
-    def _repr_png_(self) -> bytes:
-        return self.path.read_bytes()
 
 
 def markdown(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> Markdown:

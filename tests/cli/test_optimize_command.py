@@ -95,6 +95,7 @@ def test_a_mask_is_a_target(tmsjax, arguments, folder, tmp_path):
         (("--target-mm", 0, 0, 60), "outside the head"),
         (("--target-mm", 0, 0, -20), "pose model"),
         (("--share", 0), "share of the target"),
+        (("--simulate", -2), "neurons to simulate"),
         (("--gap-mm", 5, 2), "contradict each other"),
         (("--current", 2), "polarities of the current"),
         (("--cells", "open/L5_PC_1", "open/L5_PC_1"), "each once"),

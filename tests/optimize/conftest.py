@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from sphere_cortex import LIMITS, TOP, along, law, population, sphere_head
+from sphere_cortex import LIMITS, TOP, along, law, population, sphere_head, sphere_pose_model
 
 import tmsjax as tj
-from tmsjax.efield import posemodel
 from tmsjax.optimize import prepare
 from tmsjax.optimize.targets import of_population
 
@@ -23,7 +22,7 @@ def coil():
 
 @pytest.fixture(scope="session")
 def pose_model(head):
-    return posemodel.precompute_region(head, TOP, 9.0, rank=30, held_out=0)
+    return sphere_pose_model(head, TOP)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
-"""A small layered sphere with a cortex, and neurons that fire by laws made up for the tests."""
+"""A small layered sphere with a cortex, its pose model in closed form, and neurons that fire by made-up laws."""
 
+import json
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import ConvexHull
@@ -7,7 +10,10 @@ from spheres import layered_sphere
 
 from tmsjax.cortex import Population
 from tmsjax.cortex.place import cell_frames
-from tmsjax.head import Surface, from_labels
+from tmsjax.efield.posemodel import PoseModel
+from tmsjax.efield.posemodel_train import head_hash
+from tmsjax.efield.sphere import dipoles_in_sphere
+from tmsjax.head import Surface, from_labels, scalp_distance
 from tmsjax.optimize import Variables
 from tmsjax.surrogate import SupportSpec, Surrogate, SurrogateSpec, domain, features
 
@@ -37,6 +43,42 @@ def sphere_head(turn=None):
         for name, radius in (("pial", 44.0), ("white", 38.0))
     }
     return from_labels(labels, affine, surfaces=surfaces, name="sphere")
+
+
+def sphere_pose_model(head, centre, radius_mm=9.0, rank=24, seed=0):
+    """A pose model of a ball of cortex from the field's closed form: no solves, right to a few tenths of a per cent."""
+    affine, labels = np.array(head.affine, float), np.asarray(head.labels)
+    index = np.argwhere(labels == 2)
+    points = index @ affine[:3, :3].T + affine[:3, 3]
+    near = np.linalg.norm(points - centre, axis=1) <= radius_mm + np.linalg.norm(affine[:3, :3].sum(1))
+    index, points = index[near], points[near]
+    low, size = index.min(0), np.ptp(index, axis=0) + 1
+    mask = np.zeros(size, bool)
+    mask[tuple((index - low).T)] = True
+    affine[:3, 3] += affine[:3, :3] @ low
+    rng = np.random.default_rng(seed)
+    dipoles, moments = rng.normal(size=(2, 1500, 3))
+    dipoles += 1.5 * np.linalg.norm(dipoles, axis=1, keepdims=True) * centre / np.linalg.norm(centre)
+    dipoles *= (RADII[5] + 60 ** rng.random((1500, 1))) / np.linalg.norm(dipoles, axis=1, keepdims=True)
+    moments *= np.linalg.norm(dipoles - centre, axis=1, keepdims=True) ** 2
+    one = jax.jit(jax.vmap(lambda q, m: dipoles_in_sphere(q[None], m[None], jnp.asarray(points, jnp.float32))))
+    fields = np.asarray(one(*(jnp.asarray(a, jnp.float32) for a in (dipoles, moments))), float).reshape(1500, -1)
+    basis = np.linalg.eigh(fields.T @ fields)[1][:, -rank:]
+    k = np.arange(300) + 0.5
+    polar, azimuth = np.arccos(1 - 2 * k / 300), np.pi * (1 + 5**0.5) * k
+    sources = 50 * np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], -1)
+    away = dipoles[:, None] - sources
+    seen = -np.einsum("dx,dsx->ds", moments, away) / np.linalg.norm(away, axis=2) ** 3
+    weights = np.linalg.lstsq(seen, fields @ basis, rcond=1e-6)[0]
+    card = {"head": head.name, "head_hash": head_hash(head), "coarsen": 1, "partial_volume": True, "tolerance": 5e-5,
+            "residual": 0.0}  # fmt: skip
+    f32 = [jnp.asarray(a, jnp.float32) for a in (basis.reshape(-1, 3, rank), weights, sources, points)]
+    middle = jnp.asarray(points.mean(0), jnp.float32)
+    return PoseModel(
+        *f32, scalp_distance(head), jnp.asarray(3.0), middle, jnp.asarray(75.0),
+        jnp.asarray(np.ravel_multi_index(tuple((index - low).T), tuple(size)), jnp.int32),
+        jnp.asarray(mask), jnp.asarray(affine, jnp.float32), json.dumps(card),
+    )  # fmt: skip
 
 
 def law(functionals, layer_cell="synthetic/law", n=5, side_mm=1.5) -> Surrogate:

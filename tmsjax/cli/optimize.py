@@ -67,11 +67,11 @@ class OptimizeOptions(PlaceOptions):
     """Largest tilt about the coil's own axes; 0 holds it tangentially."""
     current: tuple[int, ...] = (1, -1)
     """Signs of dI/dt that may be used."""
-    sites: int = 300
+    sites: int = 600
     """Sites per layer that the search sees."""
     rotations: int = 6
     """Azimuths per site."""
-    held_out: int = 600
+    held_out: int = 900
     """Other sites per layer, by which the result is judged."""
     resolve: bool = False
     """Solve the field of the pose found anew on the head's own voxels, and judge it in that too."""
@@ -126,8 +126,11 @@ def _run(options: OptimizeOptions, stages) -> Any:
     from tmsjax.cli import populations
     from tmsjax.cli.poses import target_of
     from tmsjax.head import target as find_target
+    from tmsjax.optimize.check import check_count
     from tmsjax.optimize.objectives import check_layers
 
+    if options.simulate:
+        check_count(options.simulate)
     objective = _objective(options)
     limits = tj.optimize.Variables(
         options.search_mm, options.gap_mm, options.tilt_deg, options.current, 0.0, options.hair_mm

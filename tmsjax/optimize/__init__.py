@@ -4,11 +4,11 @@ best = place_coil(head, coil, targets.ball(head, target_mm), model)     # pose, 
 """
 
 from tmsjax.optimize import baselines, targets
+from tmsjax.optimize.groups import Target
 from tmsjax.optimize.objectives import activation_map, lowest_didt, mean_field, percentile_field, selectivity
 from tmsjax.optimize.place import Placement, place, place_coil
 from tmsjax.optimize.problem import Problem, prepare
 from tmsjax.optimize.search import SearchPlan, search
-from tmsjax.optimize.targets import Target
 from tmsjax.optimize.variables import Variables
 
 __all__ = [

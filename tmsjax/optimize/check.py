@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from tmsjax import cells, efield, response, simulate
 from tmsjax.coil import CoilPose, check_outside
@@ -17,6 +18,9 @@ from tmsjax.optimize.neurons import Neurons, Seen
 from tmsjax.optimize.objectives import Objective
 from tmsjax.optimize.problem import Problem, chosen
 from tmsjax.optimize.report import shown
+
+TOLERANCE = 0.002
+"""Of the simulated thresholds, relative: what surrogates err by on the median."""
 
 NEAR = 0.2
 """Neurons are simulated whose predicted threshold is within this share of the dI/dt of half the target."""
@@ -66,31 +70,63 @@ def against_neuron(
 ) -> list[dict[str, Any]]:
     """Simulated thresholds of ``count`` held-out target neurons of each layer, beside those predicted.
 
-    They are drawn among those whose prediction is within 20 % of the layer's median: near what a placement is judged
-    by. ``root``: folder of cells that are not bundled (``cells.load``).
+    They are drawn among those whose prediction is within 20 % of the layer's median, near what a placement is judged
+    by; where there are too few, those nearest to it are taken. ``root``: folder of cells that are not bundled
+    (``cells.load``).
 
-    Raises InputError for a count below 1 and cells that cannot be loaded.
+    Returns:
+        a row a neuron: ``layer``, ``position_mm``, ``azimuth_deg``, ``predicted_a_per_us``, ``simulated_a_per_us``
+        (None where the search found none) and ``status``.
+
+    Raises InputError for a count below 1, cells that cannot be loaded, and a layer without a predicted threshold.
     """
-    if not isinstance(count, int | np.integer) or count < 1:
-        raise InputError("neurons to simulate", got=repr(count), expected="a whole number from 1")
+    check_count(count)
     rows = []
     rng = np.random.default_rng(seed)
     for group in problem.held_out:
         if group.role != "target":
             continue
         predicted = response.thresholds(group.model, field, group.population)
-        middle = np.nanmedian(predicted.a_per_us)
-        near = np.flatnonzero(group.counted & (np.abs(predicted.a_per_us / middle - 1) < NEAR))
-        picked = rng.choice(near, min(count, len(near)), replace=False)
-        cell = cells.load(group.model.spec.cell, **({} if root is None else {"root": root}))
-        fields = compartment_fields(field, group.population[picked], cells.cable_model(cell).xyz_um)
-        truth = simulate.thresholds(cell, fields, pulse=pulse or group.model.spec.pulse, engine=engine, tolerance=0.002)
+        picked = _near_the_median(predicted.a_per_us, group, count, rng)
+        some = group.population[picked]
+        cell = cells.load(group.model.spec.cell, root=root)
+        fields = compartment_fields(field, some, cells.cable_model(cell).xyz_um)
+        at_soma = np.linalg.norm(np.asarray(field.at(some.positions)), axis=1)
+        truth = simulate.thresholds(
+            cell, fields, pulse=pulse or group.model.spec.pulse, engine=engine, tolerance=TOLERANCE, initiation=False,
+            guess=predicted.a_per_us[picked] * at_soma,
+        )  # fmt: skip
         rows += [
             {
                 "layer": group.layer,
+                "position_mm": np.asarray(some.positions, float)[n].round(2).tolist(),
+                "azimuth_deg": float(some.azimuth_deg[n]),
                 "predicted_a_per_us": float(predicted.a_per_us[row]),
                 "simulated_a_per_us": float(truth.a_per_us[n]) if truth.ok[n] else None,
+                "status": truth.why(n),
             }
             for n, row in enumerate(picked)
         ]
     return rows
+
+
+def check_count(count: int) -> None:
+    """InputError for what is no number of neurons to simulate: before the work, not after it."""
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise InputError("neurons to simulate", got=repr(count), expected="a whole number from 1")
+
+
+def _near_the_median(
+    didt: Float[np.ndarray, " p"], group: Neurons, count: int, rng: np.random.Generator
+) -> Int[np.ndarray, " n"]:
+    """Rows of neurons to simulate; those that stand in for others do not count."""
+    known = np.flatnonzero(group.counted & np.isfinite(didt))
+    if not len(known):
+        raise InputError(
+            f"no neuron of {group.layer} has a predicted threshold at the pose", got="none to simulate", expected="some"
+        )
+    away = np.abs(didt[known] / np.median(didt[known]) - 1)
+    near = known[away < NEAR]
+    if len(near) < count:
+        return known[np.argsort(away)[:count]]
+    return rng.choice(near, count, replace=False)

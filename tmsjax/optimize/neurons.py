@@ -1,8 +1,9 @@
 """Neurons whose inputs to their surrogate are linear in a coil's modes: thresholds of a pose without a field on a grid.
 
-E at every sample of a neuron's patch is a fixed linear map of the modes' amplitudes, and so are a support-function
-model's inputs: coefficients of a polynomial, or the samples. They are worked out once (``neurons``); a pose costs a
-matrix product and the surrogate, and everything is smooth in the pose.
+E at every sample of a neuron's patch is a fixed linear map of the modes' amplitudes, and so are the functionals of a
+support-function model, which are all that its thresholds depend on. They are worked out once (``neurons``); a pose
+costs a matrix product and a smooth maximum, and everything is smooth in the pose. Of other families the samples
+themselves are kept, and the whole surrogate follows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
@@ -44,7 +45,8 @@ class Seen(NamedTuple):
 class Neurons:
     """p neurons of one layer with a surrogate, seen through r modes.
 
-    inputs: (p, c, r) of the surrogate. centre: (p, 3, r) V/m at the centre of the patch. weight, wanted: (p,).
+    inputs: (p, c, r) functionals of the surrogate, or samples. centre: (p, 3, r) V/m at the centre of the patch.
+    terms: (p, d, r) coefficients of the patch that say whether the surrogate knows such fields. weight, wanted: (p,).
     site: (p,) which neurons share a place. population: the neurons themselves. model: their surrogate.
     layer, role: "target" or "ring". dropped: () how many were left out because their patch leaves the pose model's
     region. In their place others stand again, with a weight of 0: the same shapes serve every target.
@@ -52,6 +54,7 @@ class Neurons:
 
     inputs: Any
     centre: Any
+    terms: Any
     weight: Any
     wanted: Any
     site: Any
@@ -72,7 +75,7 @@ class Neurons:
 
     def __getitem__(self, index) -> Neurons:
         """Some of the neurons."""
-        each = {name: getattr(self, name)[index] for name in ("inputs", "centre", "weight", "wanted", "site")}
+        each = {name: getattr(self, name)[index] for name in ("inputs", "centre", "terms", "weight", "wanted", "site")}
         kept = {name: getattr(self, name) for name in ("model", "layer", "role", "family", "dropped")}
         return Neurons(**each, population=self.population[index], **kept)
 
@@ -106,13 +109,11 @@ def neurons(
     Raises:
         InputError: no neuron's samples lie in the region.
     """
-    parts, centres, inside = [], [], np.ones(len(population), bool)
+    columns, inside = [], np.ones(len(population), bool)
     for mode in range(reduced.basis.shape[2]):
-        samples = model.sample(mode_field(reduced, mode), population)
-        inputs, centre, whole = _linear(model, samples)
+        *column, whole = _linear(model, model.sample(mode_field(reduced, mode), population))
         inside &= np.asarray(whole)
-        parts.append(np.asarray(inputs))
-        centres.append(np.asarray(centre))
+        columns.append([np.asarray(part) for part in column])
     if not inside.any():
         away = np.linalg.norm(np.asarray(population.positions) - np.asarray(reduced.centre_mm), axis=1)
         raise InputError(
@@ -127,9 +128,11 @@ def neurons(
     weight = np.asarray(population.weight, np.float32)[keep] * (np.arange(len(keep)) < count)
     wanted = np.full(len(population), float(role == "target")) if wanted is None else np.asarray(wanted, float)
     kept = population[keep]
+    inputs, centre, terms = (jnp.asarray(np.stack(parts, axis=2)[keep]) for parts in zip(*columns, strict=True))
     return Neurons(
-        inputs=jnp.asarray(np.stack([part[keep] for part in parts], axis=2)),
-        centre=jnp.asarray(np.stack([part[keep] for part in centres], axis=2)),
+        inputs=inputs,
+        centre=centre,
+        terms=terms,
         weight=jnp.asarray(weight),
         wanted=jnp.asarray(wanted[keep], jnp.float32),
         site=kept.site,
@@ -142,41 +145,62 @@ def neurons(
     )
 
 
-def _polynomial(model: Surrogate) -> SupportSpec | None:
-    """The spec of a model that asks no more of a patch than a polynomial's coefficients; None of all others."""
+def in_domain(group: Neurons, amplitudes: Float[Array, " r"]) -> Bool[Array, " p"]:
+    """Whether the fields of amplitudes (r,) are like those that the neurons' surrogate was trained on."""
+    centre = jnp.einsum("pxr,r->px", group.centre, amplitudes, precision="highest")
+    size = jnp.sqrt(jnp.sum(centre**2, axis=1) + FAINT**2)
+    terms = jnp.einsum("pcr,r->pc", group.terms, amplitudes, precision="highest") / size[:, None]
+    n, degree = group.model.spec.n, group.model.domain.degree
+
+    def known(coefficients: Float[Array, " d"]) -> Bool[Array, ""]:
+        # A polynomial's own coefficients are all that the domain asks of a patch.
+        return group.model.domain.contains(features.polynomial(coefficients, n, degree))
+
+    return jax.lax.map(known, terms, batch_size=256)
+
+
+def _members(model: Surrogate) -> tuple[SupportSpec, list[Any]] | None:
+    """Spec and members of a support-function model; None of all other models."""
     spec = model.spec.model
-    return spec if isinstance(spec, SupportSpec) and spec.degrees and not spec.samples else None
+    if not isinstance(spec, SupportSpec):
+        return None
+    return spec, [model.variables[f"member_{n}"] for n in range(len(spec.degrees) + spec.samples)]
 
 
 @jax.jit
-def _linear(model: Surrogate, samples: Float[Array, "p n n n 3"]) -> tuple[Array, Array, Array]:
-    """Inputs (p, c) of a surrogate, field at the centre (p, 3), and whether all samples are in the region (p,)."""
+def _linear(model: Surrogate, samples: Float[Array, "p n n n 3"]) -> tuple[Array, Array, Array, Array]:
+    """What is linear in the field: inputs (p, c), field at the centre (p, 3), terms of the domain (p, d).
+
+    The last is whether all samples are in the region (p,).
+    """
     whole = jnp.isfinite(samples).all(axis=(1, 2, 3, 4))
     samples = jnp.where(whole[:, None, None, None, None], samples, 0.0)
-    inputs = samples.reshape(len(samples), -1)
-    if (spec := _polynomial(model)) is not None:
-        degree = max(spec.degrees)
-        inputs = jax.lax.map(lambda patch: features.coefficients(patch, degree), samples, batch_size=256)
-    return inputs, jax.vmap(features.centre_field)(samples), whole
+    degree = model.domain.degree
+    found = _members(model)
+
+    def one(patch: features.Patch) -> tuple[Array, Array, Array]:
+        terms = features.coefficients(patch, degree)
+        if found is None:
+            return patch.reshape(-1), features.centre_field(patch), terms
+        spec, members = found
+        sees = [features.coefficients(patch, d) for d in spec.degrees] + [patch.reshape(-1)] * spec.samples
+        drives = [jnp.matmul(own["kernel"], seen, precision="highest") for own, seen in zip(members, sees, strict=True)]
+        return jnp.concatenate(drives), features.centre_field(patch), terms
+
+    return *jax.lax.map(one, samples, batch_size=256), whole
 
 
 def _reciprocal(model: Surrogate, inputs: Float[Array, "p c"]) -> Float[Array, " p"]:
     """Reciprocal thresholds (p,), m/V at the centre, of inputs in units of the field at the centre."""
-    if (spec := _polynomial(model)) is not None:
+    found = _members(model)
+    if found is None:
+        n = model.spec.n
+        return 1 / model.predict(inputs.reshape(-1, n, n, n, 3))
+    spec, members = found
+    sharpness = jnp.exp(jnp.stack([own["log_sharpness"] for own in members]))
+    drives = inputs.reshape(len(inputs), len(members), -1)
 
-        def of_coefficients(c):
-            return jnp.median(support.from_coefficients(spec, model.variables, c))
+    def one(drive: Float[Array, "m k"]) -> Float[Array, ""]:
+        return jnp.median(jax.vmap(lambda d, q: support.smooth_maximum(d, q, spec.form))(drive, sharpness))
 
-        return jax.vmap(of_coefficients)(inputs)
-    n = model.spec.n
-    return 1 / model.predict(inputs.reshape(-1, n, n, n, 3))
-
-
-def patches_of(group: Neurons, amplitudes: Float[Array, " r"]) -> Float[Array, "p n n n 3"]:
-    """The neurons' patches under amplitudes (r,), V/m per A/us: the samples, or the polynomial that fits them."""
-    n = group.model.spec.n
-    inputs = jnp.einsum("pcr,r->pc", group.inputs, amplitudes, precision="highest")
-    if (spec := _polynomial(group.model)) is not None:
-        degree = max(spec.degrees)
-        return jax.lax.map(lambda c: features.polynomial(c, n, degree), inputs)
-    return inputs.reshape(-1, n, n, n, 3)
+    return jax.vmap(one)(drives)

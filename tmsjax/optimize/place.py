@@ -7,7 +7,6 @@ import json
 import time
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -16,10 +15,11 @@ from tmsjax.cortex import Population
 from tmsjax.efield.posemodel import PoseModel
 from tmsjax.head import HeadModel
 from tmsjax.optimize import check, report
+from tmsjax.optimize.groups import Target
 from tmsjax.optimize.objectives import Objective, check_layers, lowest_didt
 from tmsjax.optimize.problem import Problem, Progress, prepare, values
+from tmsjax.optimize.scalp import one_held
 from tmsjax.optimize.search import Found, SearchPlan, search
-from tmsjax.optimize.targets import Target
 from tmsjax.optimize.variables import GAP, HANDLE, PLACE, TILT, Variables
 from tmsjax.surrogate import Surrogate
 
@@ -134,6 +134,8 @@ def place_coil(
         InputError: as ``prepare`` and ``search``; an objective of layers or a ring that the target has not.
     """
     start = time.perf_counter()
+    if simulate:
+        check.check_count(simulate)
     problem = prepare(
         head, coil, population, model, pose_model=pose_model, variables=variables, progress=progress, seed=seed
     )
@@ -158,11 +160,14 @@ def place(
     """``place_coil`` in a problem that is ready; with ``head`` the pose is solved anew."""
     objective = lowest_didt() if objective is None else objective
     check_layers(objective, problem.search)
+    if simulate:
+        check.check_count(simulate)
     start = time.perf_counter()
     found = search(problem, objective, plan, progress)
     searched_s = time.perf_counter() - start
     start = time.perf_counter()
-    pose = problem.scalp.pose(jnp.asarray(found.x, jnp.float32))
+    held = one_held(problem.scalp, found.x)
+    pose = held.pose
     judged = float(values(problem, objective, found.x[None], found.polarity, held_out=True)[0])
     layers = report.described(problem, objective, found.x, found.polarity)
     borders = problem.variables.borders(found.x)
@@ -182,8 +187,8 @@ def place(
         status=_status(borders, layers),
         borders=borders,
         x=found.x,
-        clear_mm=float(problem.scalp.slack(pose)) + problem.variables.clear_mm,
-        lift_mm=float(problem.scalp.lift(jnp.asarray(found.x, jnp.float32))),
+        clear_mm=float(held.slack_mm) + problem.variables.clear_mm,
+        lift_mm=float(held.lift_mm),
         evaluations=found.evaluations,
         gradients=found.gradients,
         field_evaluations=found.field_evaluations,
@@ -223,7 +228,7 @@ def _compared(
                 "error": _spread(again[1 + k], again[0]),
             }
         )
-    matrix = problem.scalp.pose(jnp.asarray(at, jnp.float32)).matrix.tolist()
+    matrix = one_held(problem.scalp, at).pose.matrix.tolist()
     return again[0], {"matrix": matrix, "x": at.tolist(), "better": rows[0], "worse": rows[-1]}
 
 

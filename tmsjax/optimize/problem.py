@@ -21,12 +21,13 @@ from tmsjax.efield.checks import check_coil, check_head
 from tmsjax.efield.posemodel import PoseModel
 from tmsjax.efield.posemodel_train import head_hash
 from tmsjax.head import HeadModel
+from tmsjax.optimize.groups import Target, joined_positions
 from tmsjax.optimize.modes import CoilModes, coil_modes
 from tmsjax.optimize.neurons import Neurons, neurons
 from tmsjax.optimize.objectives import Objective
-from tmsjax.optimize.scalp import Scalp, hold, poses
-from tmsjax.optimize.targets import Target, joined_positions, of_population
-from tmsjax.optimize.variables import Variables
+from tmsjax.optimize.scalp import Scalp, batch_of_poses, batch_of_tangents, hold, poses
+from tmsjax.optimize.targets import of_population
+from tmsjax.optimize.variables import Variables, batches
 from tmsjax.surrogate import Surrogate
 
 DIPOLES = 300
@@ -34,9 +35,6 @@ DIPOLES = 300
 
 DRAWN = 300
 """Poses whose fields the coil's modes span."""
-
-BATCH = 4
-"""Poses of one compiled call: a matrix product then serves several, and few shapes are ever compiled."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -106,7 +104,7 @@ def prepare(
     few = reduce(coil, DIPOLES)
     report("scalp", 0, 1)
     scalp = hold(head, coil, target.centre_mm, variables, pose_model, few)
-    some = poses(scalp, jnp.asarray(drawn(variables, DRAWN, seed), jnp.float32))
+    some = poses(scalp, drawn(variables, DRAWN, seed))
     middle = CoilPose(some.rotation[0], some.centre[0])
     check_coil(few, middle)
     voxel = KDTree(np.asarray(pose_model.points_mm)).query(joined_positions(target))[1]
@@ -175,8 +173,12 @@ def values(
 ) -> Float[np.ndarray, " m"]:  # fmt: skip
     """The objective (m,) at variables (m, 6) and signs (m,), on the search's neurons or on the held-out ones."""
     groups = chosen(problem.held_out if held_out else problem.search, objective)
-    ask = partial(_values, problem.scalp, problem.modes, groups, objective, None if tau is None else jnp.float32(tau))
-    return np.concatenate([np.asarray(ask(*batch))[:rows] for batch, rows in batches(x, polarity)])
+    ask = partial(_values, groups, objective, None if tau is None else jnp.float32(tau))
+    parts = [
+        np.asarray(ask(amplitudes(problem.scalp, problem.modes, rows), signs))[:count]
+        for rows, signs, count in batches(x, polarity)
+    ]
+    return np.concatenate(parts)
 
 
 def gradients(
@@ -188,8 +190,12 @@ def gradients(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Smooth values (m,), their gradients (m, 6) per mm and degree, and hard values (m,), of the search's neurons."""
     groups = chosen(problem.search, objective)
-    ask = partial(_gradients, problem.scalp, problem.modes, groups, objective, jnp.float32(tau))
-    parts = [[np.asarray(a)[:rows] for a in ask(*batch)] for batch, rows in batches(x, polarity)]
+    parts = []
+    for rows, signs, count in batches(x, polarity):
+        amplitude, along = _excited_along(problem.modes, *batch_of_tangents(problem.scalp, rows))
+        smooth, slope, hard = _gradients(groups, objective, jnp.float32(tau), amplitude, signs)
+        slope = np.einsum("br,bxr->bx", np.asarray(slope, np.float64), np.asarray(along, np.float64))
+        parts.append([np.asarray(each)[:count] for each in (smooth, slope, hard)])
     smooth, slope, hard = (np.concatenate(column) for column in zip(*parts, strict=True))
     return smooth, slope, hard
 
@@ -200,36 +206,47 @@ def chosen(groups: tuple[Neurons, ...], objective: Objective) -> tuple[Neurons, 
     return tuple(g for g in kept if objective.layers is None or g.layer in objective.layers)
 
 
-def batches(x: np.ndarray, polarity: Any) -> list[tuple[tuple[Array, Array], int]]:
-    """Batches of ``BATCH`` variables and signs, and how many of each are no repetition of the last."""
-    x = np.atleast_2d(np.asarray(x, np.float32))
-    signs = np.broadcast_to(np.asarray(polarity, np.float32), len(x))
-    out = []
-    for start in range(0, len(x), BATCH):
-        rows = np.minimum(np.arange(start, start + BATCH), len(x) - 1)
-        out.append(((jnp.asarray(x[rows]), jnp.asarray(signs[rows])), min(BATCH, len(x) - start)))
-    return out
-
-
-def look(scalp: Scalp, modes: CoilModes, groups: tuple[Neurons, ...], x: Array, sign: Array, thresholds: bool) -> list:
-    """Pairs of neurons and what they see, at one set of variables."""
-    amplitudes = modes(scalp.pose(x))
+def look(groups: tuple[Neurons, ...], amplitudes: Array, sign: Array, thresholds: bool) -> list:
+    """Pairs of neurons and what they see under amplitudes (r,)."""
     return [(group, group.see(amplitudes, sign, thresholds)) for group in groups]
 
 
+# Pose, modes and neurons are compiled apart: the first takes the longest, and serves all coils, layers and objectives.
+
+
+def amplitudes(scalp: Scalp, modes: CoilModes, x: Float[Array, "b 6"]) -> Float[Array, "b r"]:
+    """Amplitudes of the modes (b, r) at a batch of variables (b, 6), for 1 A/us."""
+    return _excited(modes, batch_of_poses(scalp, x))
+
+
 @jax.jit
-def _values(scalp, modes, groups, objective, tau, x, sign):
-    def one(x, sign):
-        return objective.value(look(scalp, modes, groups, x, sign, objective.thresholds), tau)
-
-    return jax.vmap(one)(x, sign)
+def _excited(modes: CoilModes, poses: CoilPose) -> Array:
+    return jax.vmap(modes)(poses)
 
 
 @jax.jit
-def _gradients(scalp, modes, groups, objective, tau, x, sign):
-    def one(x, sign):
-        seen = look(scalp, modes, groups, x, sign, objective.thresholds)
+def _excited_along(modes: CoilModes, poses: CoilPose, moved: CoilPose) -> tuple[Array, Array]:
+    """Amplitudes (b, r) at poses, and their changes (b, 6, r) as the poses move along each of six variables."""
+
+    def one(pose: CoilPose, moved: CoilPose) -> tuple[Array, Array]:
+        return jax.vmap(lambda tangent: jax.jvp(modes, (pose,), (tangent,)), out_axes=(None, 0))(moved)
+
+    return jax.vmap(one)(poses, moved)
+
+
+@jax.jit
+def _values(groups, objective, tau, amplitudes, sign):
+    def one(amplitude, sign):
+        return objective.value(look(groups, amplitude, sign, objective.thresholds), tau)
+
+    return jax.vmap(one)(amplitudes, sign)
+
+
+@jax.jit
+def _gradients(groups, objective, tau, amplitudes, sign):
+    def one(amplitude, sign):
+        seen = look(groups, amplitude, sign, objective.thresholds)
         return objective.value(seen, tau), jax.lax.stop_gradient(objective.value(seen, None))
 
-    (smooth, hard), slope = jax.vmap(jax.value_and_grad(one, has_aux=True))(x, sign)
+    (smooth, hard), slope = jax.vmap(jax.value_and_grad(one, has_aux=True))(amplitudes, sign)
     return smooth, slope, hard

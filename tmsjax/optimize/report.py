@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tmsjax.optimize.neurons import Neurons, Seen, patches_of
+from tmsjax.optimize.neurons import Neurons, Seen, in_domain
 from tmsjax.optimize.objectives import Field, LowestDidt, Objective
-from tmsjax.optimize.problem import Problem, chosen, look, values
-from tmsjax.optimize.variables import HANDLE, PLACE, UNITS
+from tmsjax.optimize.problem import Problem, amplitudes, chosen, look, values
+from tmsjax.optimize.variables import HANDLE, PLACE, UNITS, batches
 
 MAP_MM, MAP_STEP_MM, MAP_ANGLES = 12.0, 3.0, 24
 """Half-width and step of the objective map on the scalp, and angles of the one at the optimum's own place."""
@@ -153,7 +153,7 @@ def described(problem: Problem, objective: Objective, x: Float[np.ndarray, 6], p
         seen = _seen(problem, (group,), LowestDidt(0.5, None), x, polarity)[0]
         mine = group.counted
         log_didt = np.sort(np.asarray(seen.log_didt, float)[mine])
-        known = np.asarray(group.model.in_domain(patches_of(group, problem.modes(problem.scalp.pose(jnp.asarray(x))))))
+        known = np.asarray(_known(group, _at(problem, x)))
         out[group.layer] = {
             "neurons": int(mine.sum()),
             "sites": len(np.unique(np.asarray(group.site)[mine])),
@@ -172,13 +172,21 @@ def described(problem: Problem, objective: Objective, x: Float[np.ndarray, 6], p
 def _seen(
     problem: Problem, groups: tuple[Neurons, ...], objective: Objective, x: np.ndarray, sign: int
 ) -> tuple[Seen, ...]:
-    ask = partial(_look, problem.scalp, problem.modes, groups)
-    return ask(jnp.asarray(x, jnp.float32), jnp.float32(sign), objective.thresholds)
+    return _look(groups, _at(problem, x), jnp.float32(sign), objective.thresholds)
 
 
-@partial(jax.jit, static_argnums=5)
-def _look(scalp, modes, groups, x, sign, thresholds) -> tuple[Seen, ...]:
-    return tuple(seen for _, seen in look(scalp, modes, groups, x, sign, thresholds))
+def _at(problem: Problem, x: np.ndarray) -> Float[Array, " r"]:
+    """Amplitudes of the modes at one set of variables."""
+    ((rows, _, _),) = batches(x, 1)
+    return amplitudes(problem.scalp, problem.modes, rows)[0]
+
+
+@partial(jax.jit, static_argnums=3)
+def _look(groups, amplitude, sign, thresholds) -> tuple[Seen, ...]:
+    return tuple(seen for _, seen in look(groups, amplitude, sign, thresholds))
+
+
+_known = jax.jit(in_domain)
 
 
 @jax.jit

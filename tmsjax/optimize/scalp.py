@@ -8,7 +8,7 @@ of how much it lacks. So there is no constraint left for a search to run against
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from tmsjax.core.errors import InputError
 from tmsjax.core.pytree import pytree
 from tmsjax.efield.posemodel import PoseModel
 from tmsjax.head import HeadModel, ScalpDistance, scalp_surface
-from tmsjax.optimize.variables import GAP, HANDLE, PLACE, TILT, Variables
+from tmsjax.optimize.variables import GAP, HANDLE, PLACE, TILT, Variables, batches
 
 CELL_MM = 8.0
 """Of the casing's face one point is kept in each cell of this size: the scalp is smoother than that."""
@@ -34,6 +34,18 @@ SPARE_MM = 0.5
 
 ROUNDS = 2
 """Lifts one after the other: a wing over a slope gains less distance than the coil is lifted."""
+
+
+class Held(NamedTuple):
+    """A coil held against the scalp.
+
+    lift_mm: () by how much it is lifted beyond the gap that was asked for. slack_mm: () how much further from the scalp
+    it is than it must be, least over its points.
+    """
+
+    pose: CoilPose
+    lift_mm: Any
+    slack_mm: Any
 
 
 @pytree("radius_mm")
@@ -57,22 +69,21 @@ class Scalp:
             return jnp.min(each)
         return -soft_mm * jax.nn.logsumexp(-each / soft_mm)
 
-    def pose(self, x: Float[Array, 6]) -> CoilPose:
-        """The pose of variables (6,), lifted clear of the scalp; differentiable."""
-        place = _within(x[PLACE], self.radius_mm)
-        asked = self.chart.pose(place, x[HANDLE], x[GAP], x[TILT])
+    def held(self, x: Float[Array, 6]) -> Held:
+        """What variables (6,) make of the coil: its pose, lifted clear of the scalp; differentiable."""
+        asked = self.chart.pose(_within(x[PLACE], self.radius_mm), x[HANDLE], x[GAP], x[TILT])
         outwards = -asked.rotation[:, 2]
 
         def lift(centre: Array, _: None) -> tuple[Array, None]:
             lack = SPARE_MM - self.slack(CoilPose(asked.rotation, centre), SOFT_MM)
             return centre + SOFT_MM * jax.nn.softplus(lack / SOFT_MM) * outwards, None
 
-        return CoilPose(asked.rotation, jax.lax.scan(lift, asked.centre, None, length=ROUNDS)[0])
+        pose = CoilPose(asked.rotation, jax.lax.scan(lift, asked.centre, None, length=ROUNDS)[0])
+        return Held(pose, jnp.dot(pose.centre - asked.centre, outwards), self.slack(pose))
 
-    def lift(self, x: Float[Array, 6]) -> Float[Array, ""]:
-        """By how many mm ``pose`` lifts the coil beyond the gap that was asked for."""
-        asked = self.chart.pose(_within(x[PLACE], self.radius_mm), x[HANDLE], x[GAP], x[TILT])
-        return jnp.linalg.norm(self.pose(x).centre - asked.centre)
+    def pose(self, x: Float[Array, 6]) -> CoilPose:
+        """The pose of variables (6,)."""
+        return self.held(x).pose
 
 
 def hold(
@@ -103,18 +114,48 @@ def hold(
     return held
 
 
-@jax.jit
-def poses(scalp: Scalp, x: Float[Array, "m 6"]) -> CoilPose:
+def poses(scalp: Scalp, x: Float[np.ndarray, "m 6"]) -> CoilPose:
     """Poses of variables (m, 6), with a leading axis."""
-    return jax.lax.map(scalp.pose, x)
+    return held_at(scalp, x).pose
+
+
+def held_at(scalp: Scalp, x: Float[np.ndarray, "m 6"]) -> Held:
+    """The coil at variables (m, 6), with a leading axis; compiled once, whatever m is."""
+    parts = [jax.tree.map(lambda a, n=n: np.asarray(a)[:n], _held(scalp, rows)) for rows, _, n in batches(x, 1)]
+    return jax.tree.map(lambda *each: jnp.asarray(np.concatenate(each)), *parts)
+
+
+def one_held(scalp: Scalp, x: Float[np.ndarray, 6]) -> Held:
+    """The coil at one set of variables (6,)."""
+    return jax.tree.map(lambda each: each[0], held_at(scalp, x[None]))
+
+
+@jax.jit
+def _held(scalp: Scalp, x: Float[Array, "b 6"]) -> Held:
+    return jax.vmap(scalp.held)(x)
+
+
+def batch_of_poses(scalp: Scalp, x: Float[Array, "b 6"]) -> CoilPose:
+    """Poses of one batch of variables (b, 6)."""
+    return _held(scalp, x).pose
+
+
+@jax.jit
+def batch_of_tangents(scalp: Scalp, x: Float[Array, "b 6"]) -> tuple[CoilPose, CoilPose]:
+    """Poses of one batch of variables (b, 6), and how each moves with each of the six: axes b, 6."""
+
+    def one(row: Array) -> tuple[CoilPose, CoilPose]:
+        along = jax.vmap(lambda tangent: jax.jvp(scalp.pose, (row,), (tangent,)), out_axes=(None, 0))
+        return along(jnp.eye(6, dtype=row.dtype))
+
+    return jax.vmap(one)(x)
 
 
 def _check_reach(held: Scalp, model: PoseModel, variables: Variables) -> None:
     """InputError unless the pose model holds at the rim and in the middle of the search."""
     angle = np.linspace(0, 2 * np.pi, 17)[:-1]
     rim = np.concatenate([np.zeros((1, 2)), variables.radius_mm * np.stack([np.cos(angle), np.sin(angle)], 1)])
-    x = jnp.asarray(variables.start(rim, np.zeros(len(rim))), jnp.float32)
-    centres = np.asarray(poses(held, x).centre)
+    centres = np.asarray(poses(held, variables.start(rim, np.zeros(len(rim)))).centre)
     away = np.linalg.norm(centres - np.asarray(model.centre_mm), axis=1)
     if not away.max() <= float(model.reach_mm):
         raise InputError(

@@ -18,8 +18,12 @@ from jaxtyping import Float, Int
 
 from tmsjax.core.errors import InputError
 from tmsjax.optimize.objectives import Objective, mean_field
-from tmsjax.optimize.problem import BATCH, Problem, Progress, gradients, values
-from tmsjax.optimize.variables import HANDLE, PLACE, UNITS, Variables
+from tmsjax.optimize.problem import Problem, Progress, gradients, values
+from tmsjax.optimize.variables import BATCH, HANDLE, PLACE, UNITS, Variables
+
+ADAM = optax.scale_by_adam(b1=0.8, b2=0.95)
+LBFGS = optax.scale_by_lbfgs(memory_size=6)
+_adam_push, _lbfgs_push = jax.jit(ADAM.update), jax.jit(LBFGS.update)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,20 +197,19 @@ def _scan_signs(limits: Variables, plan: SearchPlan) -> np.ndarray:
 def _adam(problem, objective, x, signs, tau, rate, half, kept, best: _Best) -> tuple[np.ndarray, np.ndarray]:
     """Steps of Adam on all starts at once, half-way on with the best of them; their ends."""
     free = problem.variables.free
-    optimiser = optax.scale_by_adam(b1=0.8, b2=0.95)
     scaled = x / UNITS
-    state = optimiser.init(jnp.asarray(scaled))
+    state = ADAM.init(jnp.asarray(scaled))
     lowest = np.full(len(x), np.inf)
     for n in range(len(tau)):
         if n == half and len(scaled) > kept:
-            rows = jnp.asarray(np.argsort(lowest)[:kept])
-            scaled, signs, lowest = scaled[rows], signs[np.asarray(rows)], lowest[np.asarray(rows)]
-            state = jax.tree.map(lambda leaf, rows=rows: leaf[rows] if jnp.ndim(leaf) else leaf, state)
+            rows = np.argsort(lowest)[:kept]
+            scaled, signs, lowest = scaled[rows], signs[rows], lowest[rows]
+            state = jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows] if np.ndim(leaf) else leaf, state)
         at = problem.variables.held(scaled * UNITS)
         _, slope, hard = gradients(problem, objective, at, signs, float(tau[n]))
         best.take("adam", at, signs, hard, gradients=True)
         lowest = np.minimum(lowest, np.where(np.isfinite(hard), hard, np.inf))
-        push, state = optimiser.update(jnp.asarray(_clean(slope) * UNITS * free), state)
+        push, state = _adam_push(jnp.asarray(_clean(slope) * UNITS * free), state)
         scaled = problem.variables.held((at / UNITS - rate[n] * np.asarray(push)) * UNITS) / UNITS
     return scaled * UNITS, signs
 
@@ -214,19 +217,18 @@ def _adam(problem, objective, x, signs, tau, rate, half, kept, best: _Best) -> t
 def _lbfgs(problem, objective, x, signs, plan: SearchPlan, best: _Best) -> None:
     """Steps of L-BFGS on the finalists, each with a trust length that halves where the smooth objective rose."""
     limits, free = problem.variables, problem.variables.free
-    optimiser = optax.scale_by_lbfgs(memory_size=6)
     tau = plan.tau[1]
     at = limits.held(x)
     smooth, slope, hard = gradients(problem, objective, at, signs, tau)
     best.take("lbfgs", at, signs, hard, gradients=True)
     lengths = np.full(len(x), 1.0)
-    states = [optimiser.init(jnp.asarray(row / UNITS)) for row in at]
+    states = [LBFGS.init(jnp.asarray(row / UNITS)) for row in at]
     pushes = [np.zeros(6)] * len(x)
     fresh = np.ones(len(x), bool)
     for _ in range(plan.lbfgs - 1):
         for k, row in enumerate(at):
             if fresh[k]:
-                push, states[k] = optimiser.update(
+                push, states[k] = _lbfgs_push(
                     jnp.asarray(_clean(slope[k]) * UNITS * free), states[k], jnp.asarray(row / UNITS)
                 )
                 pushes[k] = -np.asarray(push) * free

@@ -1,8 +1,4 @@
-"""Targets: part of the cortex as neurons to search with, and others of the same place to judge by.
-
-A search that is judged by its own neurons looks better than it is: a few per cent with 50 sites. So a target holds two
-populations of each layer, drawn independently of each other over the same area.
-"""
+"""Targets: part of the cortex as neurons to search with, and others of the same place to judge by."""
 
 from __future__ import annotations
 
@@ -10,64 +6,19 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial import KDTree
 
 from tmsjax.core.arrays import ArrayLike
 from tmsjax.core.errors import InputError, check_number
 from tmsjax.core.transforms import apply_affine, check_finite
-from tmsjax.cortex import LayerSurface, Population, Roi, layer_surface, place
+from tmsjax.cortex import LayerSurface, Population, layer_surface
 from tmsjax.head import HeadModel, scalp_surface, signed_distance
-
-SITES, AZIMUTHS, HELD_OUT = 300, 6, 600
-"""Sites of a layer's search and azimuths of each, and sites that results are judged by. With 60 sites the optimum is
-1 % off, with 15 nearly 3 % (head S1)."""
+from tmsjax.optimize.groups import Area, Group, Target, drawn
 
 WANTED_MM = 3.0
 """A neuron further than this from every point of a map of activity is outside it: nothing is wanted of it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Area(Roi):
-    """A region of interest with a rule of its own: ``rule(surface)`` (f,) True for the faces of a layer in it."""
-
-    rule: Callable[[LayerSurface], np.ndarray] | None = None
-
-    def contains(self, surface: LayerSurface) -> np.ndarray:
-        """(f,) True for the faces in the ball that the rule keeps."""
-        inside = super().contains(surface)
-        return inside if self.rule is None else inside & self.rule(surface)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Group:
-    """Neurons of one layer with a role ("target" or "ring"), and the activity wanted of each, (p,) 0 to 1."""
-
-    role: str
-    population: Population
-    wanted: Float[np.ndarray, " p"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Target:
-    """What is aimed at: a name, its middle (3,) mm, and two independent draws of its neurons."""
-
-    name: str
-    centre_mm: Float[np.ndarray, 3]
-    search: tuple[Group, ...]
-    held_out: tuple[Group, ...]
-
-    @property
-    def layers(self) -> list[str]:
-        """Layers of the target, in order."""
-        return [group.population.layer for group in self.search if group.role == "target"]
-
-    @property
-    def reach_mm(self) -> float:
-        """Distance of the furthest neuron from the middle."""
-        both = [np.asarray(group.population.positions) for group in (*self.search, *self.held_out)]
-        return float(max(np.linalg.norm(p - self.centre_mm, axis=1).max() for p in both))
 
 
 def ball(
@@ -89,7 +40,7 @@ def ball(
         InputError: a centre outside the head, a region without cortex, sizes that are no such numbers.
     """
     centre, radius_mm = _inside(head, centre_mm), check_number(radius_mm, "radius of the target", above=0, unit="mm")
-    return _drawn(head, Area(tuple(centre), radius_mm, hemisphere), ring_mm, layers, name, **draw)
+    return drawn(head, Area(tuple(centre), radius_mm, hemisphere), ring_mm, layers, name, **draw)
 
 
 def bank(
@@ -126,7 +77,7 @@ def bank(
         column = surface.columns[surface.faces].mean(axis=1)
         return np.asarray(column @ direction > least * np.linalg.norm(column, axis=1))
 
-    return _drawn(head, Area(tuple(centre), radius_mm, hemisphere, rule), ring_mm, layers, name, **draw)
+    return drawn(head, Area(tuple(centre), radius_mm, hemisphere, rule), ring_mm, layers, name, **draw)
 
 
 def label(
@@ -191,8 +142,6 @@ def with_map(target: Target, points_mm: ArrayLike, wanted: ArrayLike) -> Target:
 
     Raises InputError for values outside 0 to 1, another number of them than of points, and a map that wants nothing.
     """
-    from scipy.spatial import KDTree
-
     points, values = np.asarray(points_mm, float), np.asarray(wanted, float)
     whole = points.ndim == 2 and points.shape[1:] == (3,) and values.shape == (len(points),) and len(points)
     if not whole or not (np.isfinite(points).all() and (values >= 0).all() and (values <= 1).all()):
@@ -244,7 +193,7 @@ def _of_faces(
         raise InputError(f"the {name} holds no cortex", got="no face of the middle layer", expected="some")
     middle = centres.mean(0)
     reach = float(np.linalg.norm(centres - middle, axis=1).max()) + 5.0
-    return _drawn(head, Area(tuple(middle), reach, None, rule), None, layers, name, **draw)
+    return drawn(head, Area(tuple(middle), reach, None, rule), None, layers, name, **draw)
 
 
 def _inside(head: HeadModel, centre_mm: ArrayLike) -> Float[np.ndarray, 3]:
@@ -261,49 +210,4 @@ def _inside(head: HeadModel, centre_mm: ArrayLike) -> Float[np.ndarray, 3]:
     return centre
 
 
-def _drawn(
-    head: HeadModel,
-    area: Area,
-    ring_mm: tuple[float, float] | None,
-    layers: Sequence[str],
-    name: str,
-    *,
-    sites: int = SITES,
-    azimuths: int = AZIMUTHS,
-    held_out: int = HELD_OUT,
-    seed: int = 0,
-) -> Target:
-    """Both draws of all layers; InputError where there is no layer, no cortex, or the ring is none."""
-    if isinstance(layers, str) or not len(layers) or len(set(layers)) < len(layers):
-        raise InputError("layers of the target", got=repr(layers), expected='such as ("L23", "L5")')
-    roles = [("target", area)]
-    if ring_mm is not None:
-        inner, outer = (check_number(value, "radius of the ring", above=0, unit="mm") for value in ring_mm)
-        if not area.radius_mm <= inner < outer:
-            raise InputError(
-                "the ring",
-                got=f"{inner:g} to {outer:g} mm",
-                expected=f"from the target's {area.radius_mm:g} mm outwards",
-            )
-        centre = np.asarray(area.centre_mm)
-
-        def beyond(surface: LayerSurface) -> np.ndarray:
-            return np.linalg.norm(surface.triangles.mean(axis=1) - centre, axis=1) > inner
-
-        roles.append(("ring", Area(area.centre_mm, outer, area.hemisphere, beyond)))
-    draws = []
-    for number, count in enumerate((sites, held_out)):
-        groups = []
-        for role, region in roles:
-            for layer in layers:
-                # Of its own seed each: no two draws share a place.
-                own = int(np.random.SeedSequence([seed, number, len(groups)]).generate_state(1)[0])
-                population = place(head, layer, n=count, roi=region, rotations=azimuths, seed=own)
-                groups.append(Group(role, population, np.full(len(population), float(role == "target"))))
-        draws.append(tuple(groups))
-    return Target(name, np.asarray(area.centre_mm, float), *draws)
-
-
-def joined_positions(target: Target) -> Float[np.ndarray, "p 3"]:
-    """Somata (p, 3) mm of all neurons of a target, both draws and the ring."""
-    return np.asarray(jnp.concatenate([g.population.positions for g in (*target.search, *target.held_out)]), np.float64)
+__all__ = ["Group", "Target", "ball", "bank", "label", "mask", "of_population", "with_map"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from tmsjax.core.errors import InputError, check_number
 
@@ -13,6 +16,20 @@ PLACE, HANDLE, GAP, TILT = slice(0, 2), 2, 3, slice(4, 6)
 
 UNITS = np.array([1.0, 1.0, 4.0, 0.5, 2.0, 2.0])
 """What changes an objective about as much as 1 mm of place does: searches take their steps in these."""
+
+BATCH = 4
+"""Poses of one compiled call: a matrix product then serves several, and few shapes are ever compiled."""
+
+
+def batches(x: np.ndarray, polarity: Any) -> list[tuple[Float[Array, "b 6"], Float[Array, " b"], int]]:
+    """Batches of ``BATCH`` variables, their signs, and how many of them are no repetition of the last."""
+    x = np.atleast_2d(np.asarray(x, np.float32))
+    signs = np.broadcast_to(np.asarray(polarity, np.float32), len(x))
+    out = []
+    for start in range(0, len(x), BATCH):
+        rows = np.minimum(np.arange(start, start + BATCH), len(x) - 1)
+        out.append((jnp.asarray(x[rows]), jnp.asarray(signs[rows]), min(BATCH, len(x) - start)))
+    return out
 
 
 @dataclasses.dataclass(frozen=True)

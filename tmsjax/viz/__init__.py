@@ -8,6 +8,7 @@ from tmsjax.viz.evaluation import (
     predictions_figure,
     scores_figure,
 )
+from tmsjax.viz.files import Picture
 from tmsjax.viz.mep import mapping_figure, models_figure, reconstructions_figure, responses_figure
 from tmsjax.viz.placement import placement_figure
 from tmsjax.viz.response import (
@@ -22,6 +23,7 @@ from tmsjax.viz.training import training_curves
 from tmsjax.viz.unseen_fields import directions_figure, domain_figure, error_sources_figure
 
 __all__ = [
+    "Picture",
     "View",
     "ablation_figure",
     "cortex_figure",
@@ -35,8 +37,8 @@ __all__ = [
     "models_figure",
     "placement_figure",
     "predictions_figure",
-    "recruitment_figure",
     "reconstructions_figure",
+    "recruitment_figure",
     "responses_figure",
     "scores_figure",
     "strength_duration_figure",

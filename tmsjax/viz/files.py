@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,3 +16,13 @@ def save_figure(fig: Figure, path: Path) -> Path:
     plt.close(fig)
     temporary.replace(path)
     return path
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture file (.png) that a notebook shows."""
+
+    path: Path
+
+    def _repr_png_(self) -> bytes:
+        return self.path.read_bytes()
