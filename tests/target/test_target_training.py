@@ -28,7 +28,7 @@ HELD_OUT = cohort(12, seed=9)
 
 @pytest.fixture(scope="module")
 def trained():
-    return train.train(cohort(64, seed=1), cohort(8, seed=2), SPEC, 0, TRAINING)
+    return train.train(cohort(48, seed=1), cohort(8, seed=2), SPEC, 0, TRAINING)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_it_finds_points_in_heads_that_it_has_not_seen(trained):
     assert np.linalg.norm(HELD_OUT.places - HELD_OUT.places.mean(0), axis=-1).mean() > 2
     assert report["status"] == {"apart": "finished", "chained": "finished"}
     assert report["synthetic"]
-    assert report["images"] == 64
+    assert report["images"] == 48
     assert min(report["histories"]["apart"]["validation"]) < 0.3 * report["histories"]["apart"]["validation"][0]
 
 
