@@ -37,6 +37,9 @@ DETERMINANT = (0.4, 2.5)
 MOST_TURN_DEG = 45.0
 """Affines beyond these have failed."""
 
+SLACK = 0.02
+"""What the correlation may lose on the way: images that agree at the start cannot gain much."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
@@ -208,6 +211,6 @@ def _status(affine: np.ndarray, correlation: tuple[float, ...]) -> str:
     determinant = float(np.linalg.det(affine[:3, :3]))
     if not DETERMINANT[0] < determinant < DETERMINANT[1] or turn > MOST_TURN_DEG:
         return f"failed: an affine of determinant {determinant:.2g} that turns by {turn:.0f} degrees"
-    if correlation[-1] <= correlation[0]:
+    if correlation[-1] < correlation[0] - SLACK:
         return f"failed: the correlation went from {correlation[0]:.2f} to {correlation[-1]:.2f}"
     return "converged"
