@@ -34,7 +34,7 @@ def truth(patches):
 @pytest.fixture(scope="module")
 def trained():
     patches = fields(700, seed=0, n=N)
-    return *train(patches, truth(patches), SPEC, 0, sites=sites(), training=SMALL), patches
+    return *train(patches, truth(patches), SPEC, 0, sites=sites(), training=SMALL, starts=1), patches
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_cell_turned_with_its_patch_has_the_same_threshold(model):
 def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     patches = fields(100, seed=1, n=N)
     two = dataclasses.replace(SPEC, model=SupportSpec((), 8, samples=2))
-    call = lambda **more: train(patches, truth(patches), two, 3, sites=sites(), training=BRIEF, **more)[0]  # noqa: E731
+    call = lambda **more: train(patches, truth(patches), two, 3, sites=sites(), training=BRIEF, starts=1, **more)[0]  # noqa: E731
 
     def killed(text):
         if text.startswith("member 1, epoch 1"):
@@ -119,6 +119,24 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, whole.variables, resumed.variables)
     first, second = whole.variables.values()
     assert (np.asarray(first["kernel"]) != np.asarray(second["kernel"])).any()
+
+
+def test_of_several_starts_the_best_on_validation_is_kept(monkeypatch):
+    patches, told, losses = fields(100, seed=1, n=N), [], iter([0.3, np.nan, 0.1, 0.2])
+    trained = polarised.train_member
+
+    def with_loss(*args, **more):
+        mixed, sharpness, found = trained(*args, **more)
+        told.append(mixed)
+        return mixed, sharpness, found._replace(history=found.history | {"validation": [1.0, next(losses)]})
+
+    monkeypatch.setattr(polarised, "train_member", with_loss)
+    model, _ = train(patches, truth(patches), SPEC, 3, sites=sites(), training=BRIEF)
+    assert len(told) == polarised.STARTS == 4
+    kernels = [polarised.kernel(mixed, sites().astype(np.float32)) for mixed in told]
+    row = np.asarray(model.variables["member_0"]["kernel"])[0]
+    found = [bool(np.isclose(each, row, rtol=1e-4, atol=1e-6 * np.abs(row).max()).all(1).any()) for each in kernels]
+    assert found == [False, False, True, False]
 
 
 def test_both_halves_of_a_pulse_are_begun_with():

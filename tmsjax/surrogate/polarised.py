@@ -31,6 +31,9 @@ TRAINING = TrainSpec(epochs=60, batch=128, learning_rate=2e-3, weight_decay=0.1)
 MEMBERS = 1
 """Members that are trained where the spec asks for none."""
 
+STARTS = 4
+"""Starts of a member. Some end where a functional has missed its part: 8 % worse, and 3 % wrong in uniform fields."""
+
 COPIES = 4
 """Functionals that a site has at its first place, each with its own mixture; it has one more for every other place."""
 
@@ -77,10 +80,15 @@ def fit_members(
     drives = _flat(drives_of(patches[parts.train], sites)), _flat(drives_of(patches[parts.validation], sites))
     truths = thresholds[parts.train], thresholds[parts.validation]
     members = wanted.samples or MEMBERS
-    results = [
-        train_member(drives, truths, start, wanted.form, plan.training, **plan.of(i, f"member {i}"))
-        for i in range(members)
-    ]
+    results = []
+    for i in range(members):
+        tries = [
+            train_member(
+                drives, truths, start, wanted.form, plan.training, **plan.of(i * plan.starts + k, _named(i, k, plan))
+            )
+            for k in range(plan.starts)
+        ]
+        results.append(min(tries, key=lambda found: np.nan_to_num(found[2].history["validation"], nan=np.inf).min()))
     uniform = _flat(drives_of(uniform_patches(sites.shape[3]), sites))
     used = np.any([reached(mixed, some) for mixed, _, _ in results for some in (*drives, uniform)], axis=0)
     variables = {
@@ -89,6 +97,10 @@ def fit_members(
     }
     model = dataclasses.replace(wanted, degrees=(), samples=members, functionals=int(used.sum()))
     return Fitted(variables, model, [fit for _, _, fit in results], [])
+
+
+def _named(member: int, start: int, plan: Plan) -> str:
+    return f"member {member}" if plan.starts == 1 else f"member {member} start {start}"
 
 
 def uniform_patches(n: int, count: int = 1000) -> Float[np.ndarray, "b n n n 3"]:

@@ -39,6 +39,7 @@ def train(
     candidates: Sequence[tuple[int, ...]] = CANDIDATES,
     uniform: UniformMap | None = None,
     training: TrainSpec | None = None,
+    starts: int | None = None,
     held_out_share: float = 0.2,
     compare_random_split: bool = False,
     folder: str | Path | None = None,
@@ -73,6 +74,9 @@ def train(
         Threshold-direction map, scored beside the surrogate.
     training
         How; default: ``polarised.TRAINING`` with ``sites``, ``polynomial.TRAINING`` without.
+    starts
+        With ``sites``: times that each member is trained, from another start, of which the one that does best on the
+        validation rows is kept; default ``polarised.STARTS``.
     compare_random_split
         Also train on a split that ignores ``groups`` and report that score, to show how much azimuths leak.
     folder
@@ -100,7 +104,8 @@ def train(
         raise InputError("members that see samples start from polarisations", got="no sites", expected="sites=")
     fields = normalised(patches)
     training = training or (TRAINING if sites is None else polarised.TRAINING)
-    plan = Plan(training, seed, None if folder is None else Path(folder), progress)
+    tries = (polarised.STARTS if starts is None else starts) if sites is not None else 1
+    plan = Plan(training, seed, tries, None if folder is None else Path(folder), progress)
 
     def fitted(parts: Split, wanted: SupportSpec, sets: Sequence[tuple[int, ...]], plan: Plan) -> Fitted:
         if sites is not None:
