@@ -72,12 +72,12 @@ def muscles(seed: int, names: tuple[str, ...] = MUSCLES) -> Muscles:
     )
 
 
-def median_mv(drive_percent: Any, plateau_mv: Any) -> Float[np.ndarray, ...]:
+def median_mv(drive_percent: Any, plateau_mv: Any) -> Any:
     """Response in mV without noise to a drive in per cent of the muscle's own threshold."""
     return 1e3 * 10 ** _log_volt(MSO_AT_THRESHOLD / 100 * np.asarray(drive_percent), np.asarray(plateau_mv))
 
 
-def _log_volt(mso: np.ndarray, plateau_mv: np.ndarray) -> np.ndarray:
+def _log_volt(mso: Any, plateau_mv: Any) -> Any:
     above = np.maximum(mso - SHIFT, 0.0) ** STEEPNESS
     return -7 + (np.log10(plateau_mv * 1e-3) + 7) * above / (above + SLOPE)
 
