@@ -226,8 +226,8 @@ def mixtures(variables: Variables) -> Float[Array, "s copies m"]:
 
 
 def kernel(
-    mixtures: Float[np.ndarray, "s copies m"], sites: Float[np.ndarray, "s p m n n n 3"]
+    mixtures: Float[np.ndarray, "s copies q"], sites: Float[np.ndarray, "s p m n n n 3"]
 ) -> Float[np.ndarray, "k g"]:
-    """The functionals of a patch's samples (g = 3 n^3) that these mixtures of polarisations are."""
+    """The functionals of a patch's samples (g = 3 n^3) that these mixtures of polarisations (q = p m) are."""
     flat = sites.reshape(len(sites), mixtures.shape[2], -1)
     return np.einsum("scm,smg->scg", mixtures, flat, optimize=True).reshape(-1, flat.shape[-1])
