@@ -13,6 +13,7 @@ import tmsjax as tj
 from tmsjax.efield import posemodel
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+EXECUTED = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb") if path.stem != "paper_table")
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,19 @@ def test_a_surrogate_is_trained_and_comes_back(run, work):
     assert len(found["truth"]) >= 10
     assert np.median(np.abs(found["predicted"]["support"] / found["truth"] - 1)) < 0.3  # two epochs on 80 thresholds
     assert {"training", "predictions"} <= pictures(work)
+
+
+@pytest.mark.parametrize("name", EXECUTED)
+def test_what_is_shown_is_of_what_is_written(name):
+    """The executed notebook has the script's cells, all run in order and without an error."""
+    shown = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())
+    script = (NOTEBOOKS / f"{name}.py").read_text()
+    code = [cell for cell in shown["cells"] if cell["cell_type"] == "code"]
+    parts = [part.strip() for part in script.split("# %%")[2:]]  # the first is the header
+    written = [part for part in parts if not part.startswith("[markdown]")]
+    assert ["".join(cell["source"]).strip() for cell in code] == written
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 1
+    assert "/" + "work/main" not in json.dumps(shown)
