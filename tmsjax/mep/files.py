@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from scipy.spatial import KDTree
 
-from tmsjax.coil import Coil, CoilPose, load_poses
+from tmsjax.coil import Coil, CoilPose, ScalpChart, load_poses
 from tmsjax.core.errors import InputError
 from tmsjax.efield.posemodel import PoseModel
 from tmsjax.io import read_scalar
 from tmsjax.mep.types import Subject
 from tmsjax.response.labelled import Group, Labelled, read_labelled, write_labelled
-from tmsjax.response.sweep_modes import sweep_modes
+from tmsjax.response.sweep_modes import SweepModes, sweep_modes
 
 KIND = "tmsjax mep subject 1"
 
@@ -203,8 +205,13 @@ def fields_at(model: PoseModel, coil: Coil, matrices: np.ndarray, points_mm: np.
     return np.linalg.norm(np.einsum("vcr,nr->nvc", modes.fields, modes.amplitudes, optimize=True), axis=2)
 
 
-def modes_at(model: PoseModel, coil: Coil, matrices: np.ndarray, points_mm: np.ndarray) -> Any:
-    """``response.sweep_modes`` of poses at points; InputError for points off the model's region, poses not covered."""
+def modes_at(
+    model: PoseModel, coil: Coil, matrices: np.ndarray, points_mm: np.ndarray, strict: bool = True
+) -> SweepModes:
+    """``response.sweep_modes`` of poses at points; InputError for points off the model's region.
+
+    Poses that the model does not cover are refused too where ``strict``.
+    """
     inside = np.asarray(model.inside(points_mm))
     if inside.mean() < IN_REGION:
         raise InputError(
@@ -218,7 +225,7 @@ def modes_at(model: PoseModel, coil: Coil, matrices: np.ndarray, points_mm: np.n
         at = at.copy()
         at[~inside] = at[inside][KDTree(at[inside]).query(at[~inside])[1]]
     modes = sweep_modes(model.resampled(at), coil, stacked(matrices))
-    if not modes.covered.all():
+    if strict and not modes.covered.all():
         raise InputError(
             "poses outside the pose model's domain", got=f"{int((~modes.covered).sum())} of {len(modes.covered)}",
             expected="coils outside the scalp and near the region", mend="leave them out, or make another pose model",
@@ -230,3 +237,16 @@ def stacked(matrices: np.ndarray) -> CoilPose:
     """Matrices (n, 4, 4) as one pose of leading axis n."""
     found = jnp.asarray(matrices, jnp.float32)
     return CoilPose(found[:, :3, :3], found[:, :3, 3])
+
+
+def matrices_of(poses: CoilPose) -> Float[np.ndarray, "n 4 4"]:
+    """A pose of leading axis n as matrices: the inverse of ``stacked``."""
+    out = np.tile(np.eye(4), (len(poses.centre), 1, 1))
+    out[:, :3, :3], out[:, :3, 3] = poses.rotation, poses.centre
+    return out
+
+
+@jax.jit
+def held(chart: ScalpChart, place_mm: Array, handle_deg: Array, gap_mm: Array) -> CoilPose:
+    """Coils held over places (n, 2) mm of a chart with handles (n,) degrees, as one pose of leading axis n."""
+    return jax.vmap(lambda place, angle: chart.pose(place, angle, gap_mm))(place_mm, handle_deg)

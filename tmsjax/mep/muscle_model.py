@@ -131,4 +131,5 @@ def censored(log_mv: Float[Array, "*n m"], deviation: Float[Array, "*n m"], y: F
 def of_subject(model: MuscleModel, subject: Subject) -> Float[np.ndarray, " n"]:
     """Log-likelihood of each of a subject's stimulations in its own field."""
     fields = jnp.asarray(model.parcels.of(subject.fields))
-    return np.asarray(model.log_likelihood(fields, jnp.asarray(subject.responses, jnp.float32)))
+    run = jax.jit(lambda e, y: model.log_likelihood(e, y))
+    return np.asarray(run(fields, jnp.asarray(subject.responses, jnp.float32)))

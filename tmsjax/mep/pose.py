@@ -16,10 +16,10 @@ import optax
 from jaxtyping import Array, Bool, Float
 from scipy.spatial import KDTree
 
-from tmsjax.coil import Coil, CoilPose, ScalpChart
+from tmsjax.coil import ChartCoordinates, Coil, CoilPose, ScalpChart
 from tmsjax.core.errors import InputError
 from tmsjax.efield.posemodel import PoseModel
-from tmsjax.mep.files import modes_at, stacked
+from tmsjax.mep.files import held, matrices_of, modes_at, stacked
 from tmsjax.mep.muscle_model import MuscleModel
 from tmsjax.mep.types import Subject
 
@@ -80,7 +80,9 @@ class Recovered(NamedTuple):
 
 def coordinates(chart: ScalpChart, matrices: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places (n, 2) mm, handles (n,) degrees and gaps (n,) mm of coil matrices (n, 4, 4) on a chart."""
-    found = jax.jit(jax.vmap(lambda r, c: chart.coordinates(CoilPose(r, c))))(*_parts(stacked(np.asarray(matrices))))
+    poses = stacked(np.asarray(matrices))
+    each = [_coordinates(chart, r, c) for r, c in zip(poses.rotation, poses.centre, strict=True)]
+    found = jax.tree.map(lambda *parts: np.stack(parts), *each)
     if not np.asarray(found.inside).all():
         raise InputError(
             "poses off the chart", got=f"{int((~np.asarray(found.inside)).sum())} of {len(found.inside)}",
@@ -89,8 +91,9 @@ def coordinates(chart: ScalpChart, matrices: Any) -> tuple[np.ndarray, np.ndarra
     return np.asarray(found.place_mm), np.asarray(found.handle_deg), np.asarray(found.gap_mm)
 
 
-def _parts(pose: CoilPose) -> tuple[Array, Array]:
-    return pose.rotation, pose.centre
+@jax.jit
+def _coordinates(chart: ScalpChart, rotation: Array, centre: Array) -> ChartCoordinates:
+    return chart.coordinates(CoilPose(rotation, centre))
 
 
 def prior_of(chart: ScalpChart, subject: Subject) -> Prior:
@@ -115,20 +118,16 @@ def pose_grid(
     place = place[near & np.asarray(chart.inside(place))]
     turns = prior.handle_deg + np.asarray(TURNS_DEG)
     place, handle = np.repeat(place, len(turns), 0), np.tile(turns, len(place))
-    poses = _poses(chart, jnp.asarray(place, jnp.float32), jnp.asarray(handle, jnp.float32), prior.gap_mm)
-    covered = np.asarray(
-        jax.jit(lambda r, c: jax.lax.map(lambda p: model.covers(coil, CoilPose(*p)), (r, c)))(*_parts(poses))
-    )
-    place, handle = place[covered], handle[covered]
-    matrices = np.tile(np.eye(4), (len(place), 1, 1))
-    matrices[:, :3, :3], matrices[:, :3, 3] = np.asarray(poses.rotation)[covered], np.asarray(poses.centre)[covered]
-    modes = modes_at(model, coil, matrices, np.asarray(voxels_mm))
-    fields = np.linalg.norm(np.einsum("vcr,nr->nvc", modes.fields, modes.amplitudes, optimize=True), axis=2)
+    poses = _held(chart, place, handle, prior.gap_mm)
+    modes = modes_at(model, coil, matrices_of(poses), np.asarray(voxels_mm), strict=False)
+    on = modes.covered
+    place, handle = place[on], handle[on]
+    fields = np.linalg.norm(np.einsum("vcr,nr->nvc", modes.fields, modes.amplitudes[on], optimize=True), axis=2)
     return PoseGrid(place, handle, muscles.parcels.of(fields), fields.astype(np.float32))
 
 
-def _poses(chart: ScalpChart, place: Array, handle: Array, gap: float) -> CoilPose:
-    return jax.jit(jax.vmap(lambda p, h: chart.pose(p, h, gap)))(place, handle)
+def _held(chart: ScalpChart, place: Any, handle: Any, gap: float) -> CoilPose:
+    return held(chart, *(jnp.asarray(a, jnp.float32) for a in (place, handle, gap)))
 
 
 def recover(
@@ -215,9 +214,7 @@ def _followed(subject, model, coil, chart, prior, muscles, grid, starts, y, didt
     found, top = all_of(where[jnp.asarray(starts)], didt, y)
     best = np.asarray(found)[np.arange(len(found)), np.argmax(np.asarray(top), 1)]
     place, handle = best[:, :2], best[:, 2] / DEGREE_MM
-    poses = _poses(chart, jnp.asarray(place), jnp.asarray(handle), prior.gap_mm)
-    matrices = np.tile(np.eye(4), (len(place), 1, 1))
-    matrices[:, :3, :3], matrices[:, :3, 3] = np.asarray(poses.rotation), np.asarray(poses.centre)
+    matrices = matrices_of(_held(chart, place, handle, prior.gap_mm))
     modes = modes_at(model, coil, matrices, subject.voxels_mm)
     fields = np.linalg.norm(np.einsum("vcr,nr->nvc", modes.fields, modes.amplitudes, optimize=True), axis=2)
     return place, handle, fields * np.asarray(didt)[:, None], modes.covered

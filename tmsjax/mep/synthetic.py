@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +23,7 @@ from tmsjax.cortex import Population, Roi, place
 from tmsjax.efield.posemodel import PoseModel
 from tmsjax.head import HeadModel
 from tmsjax.mep import recruitment
-from tmsjax.mep.files import fields_at
+from tmsjax.mep.files import fields_at, held, matrices_of
 from tmsjax.mep.strip import TUBE_MM, Strip
 from tmsjax.mep.types import Subject
 from tmsjax.nn.runs import check_identity, digest
@@ -113,7 +112,7 @@ def generate(
     free = np.clip(rng.normal(0, protocol.spread_mm, (round(1.5 * pool), 2)), -reach, reach)
     at = np.concatenate([places, free])
     handle = protocol.handle_deg + np.r_[np.zeros(len(places)), rng.normal(0, protocol.turn_deg, len(free))]
-    poses = _held(chart, at, handle, protocol.gap_mm)
+    poses = held(chart, *(jnp.asarray(a, jnp.float32) for a in (at, handle, protocol.gap_mm)))
     modes = sweep_modes(model, coil, poses)
     if modes.covered.mean() < 0.8:
         raise InputError(
@@ -128,11 +127,11 @@ def generate(
     percent = 100 * drives.values / drives.best / people.threshold
     unit = 1 / float(drives.best[0])
     rows, level = _chosen(percent, on, len(places), protocol, people, rng)
-    matrices = _matrices(poses)[rows]
+    matrices = matrices_of(poses)[rows]
     drive = percent[rows] * level[:, None] / 100
     points = np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
     kept, where = np.unique(rows, return_inverse=True)
-    fields = fields_at(model, coil, _matrices(poses)[kept], points)[where] * (unit * level / 100)[:, None]
+    fields = fields_at(model, coil, matrices_of(poses)[kept], points)[where] * (unit * level / 100)[:, None]
     subject = Subject(
         fields, mask, affine, recruitment.responses(drive, people.plateau_mv, rng), level, people.names, matrices,
         sign * unit * level / 100, head.name, True, NOTE,
@@ -156,18 +155,6 @@ def _chosen(percent, on, grid: int, protocol: Protocol, people, rng) -> tuple[np
         rows.append(both)
         level.append(np.full(len(both), intensity))
     return np.concatenate(rows), np.concatenate(level)
-
-
-def _held(chart: ScalpChart, at: np.ndarray, handle: np.ndarray, gap: float) -> CoilPose:
-    one = jax.jit(jax.vmap(lambda place, angle: chart.pose(place, angle, gap)))
-    return one(jnp.asarray(at, jnp.float32), jnp.asarray(handle, jnp.float32))
-
-
-def _matrices(poses: CoilPose) -> Float[np.ndarray, "q 4 4"]:
-    """Stacked poses as SimNIBS's matrices."""
-    out = np.tile(np.eye(4), (len(poses.centre), 1, 1))
-    out[:, :3, :3], out[:, :3, 3] = poses.rotation, poses.centre
-    return out
 
 
 def _neurons(head: HeadModel, model: PoseModel, strip: Strip, sites: int, azimuths: int, seed: int) -> Population:
