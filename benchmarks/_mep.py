@@ -68,6 +68,9 @@ def pose(work: Path, names: list[str]) -> None:
     from benchmarks.mep import kept
 
     kept(work / "found-pose.json", lambda: _pose(work))
+    from benchmarks._mep_oracle import floor
+
+    kept(work / "found-pose-floor.json", lambda: floor(work))
 
 
 def _pose(work: Path) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def _pose(work: Path) -> dict[str, Any]:
     left, held = whole[~test], whole[np.flatnonzero(test)[:TRIALS]]
     muscles, prior = fit_muscles(left), prior_of(chart, left)
     print("muscles", round(time.process_time() - start), flush=True)
-    grid = pose_grid(model, coil, chart, prior, muscles, whole.voxels_mm, GRID_MM)
+    grid = pose_grid(model, coil, chart, prior, muscles.parcels, whole.voxels_mm, GRID_MM)
     print(len(grid.place_mm), "poses", round(time.process_time() - start), flush=True)
     found = recover(held, model, coil, chart, prior, muscles, grid)
     place, handle, _ = coordinates(chart, held.poses)

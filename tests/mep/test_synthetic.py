@@ -109,7 +109,7 @@ def test_the_muscles_likelihood_is_learned_and_finds_the_pose(lab, made):
     own, other = of_subject(muscles, held), of_subject(muscles, lab.replace(held, fields=held.fields[::-1]))
     assert own.mean() > other.mean() + 1
     prior = prior_of(lab.chart, left)
-    grid = pose_grid(lab.model, lab.coil, lab.chart, prior, muscles, one.voxels_mm, 6.0)
+    grid = pose_grid(lab.model, lab.coil, lab.chart, prior, muscles.parcels, one.voxels_mm, 6.0)
     found = recover(held, lab.model, lab.coil, lab.chart, prior, muscles, grid)
     place, handle, gap = coordinates(lab.chart, held.poses)
     np.testing.assert_allclose(gap, 8.0, atol=0.01)

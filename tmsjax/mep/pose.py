@@ -20,7 +20,7 @@ from tmsjax.coil import ChartCoordinates, Coil, CoilPose, ScalpChart
 from tmsjax.core.errors import InputError
 from tmsjax.efield.posemodel import PoseModel
 from tmsjax.mep.files import held, matrices_of, modes_at, stacked
-from tmsjax.mep.muscle_model import MuscleModel
+from tmsjax.mep.muscle_model import MuscleModel, Parcels
 from tmsjax.mep.types import Subject
 
 STEP_MM, TURNS_DEG = 4.0, (-16.0, -8.0, 0.0, 8.0, 16.0)
@@ -106,7 +106,7 @@ def prior_of(chart: ScalpChart, subject: Subject) -> Prior:
 
 
 def pose_grid(
-    model: PoseModel, coil: Coil, chart: ScalpChart, prior: Prior, muscles: MuscleModel, voxels_mm: Any,
+    model: PoseModel, coil: Coil, chart: ScalpChart, prior: Prior, parcels: Parcels, voxels_mm: Any,
     step_mm: float = STEP_MM,
 ) -> PoseGrid:  # fmt: skip
     """All places within three standard deviations of the prior's mean (and on the chart), at each of ``TURNS_DEG``."""
@@ -123,7 +123,7 @@ def pose_grid(
     on = modes.covered
     place, handle = place[on], handle[on]
     fields = np.linalg.norm(np.einsum("vcr,nr->nvc", modes.fields, modes.amplitudes[on], optimize=True), axis=2)
-    return PoseGrid(place, handle, muscles.parcels.of(fields), fields.astype(np.float32))
+    return PoseGrid(place, handle, parcels.of(fields), fields.astype(np.float32))
 
 
 def _held(chart: ScalpChart, place: Any, handle: Any, gap: float) -> CoilPose:
@@ -131,8 +131,8 @@ def _held(chart: ScalpChart, place: Any, handle: Any, gap: float) -> CoilPose:
 
 
 def recover(
-    subject: Subject, model: PoseModel, coil: Coil, chart: ScalpChart, prior: Prior, muscles: MuscleModel,
-    grid: PoseGrid, *, log_likelihood: Any = None,
+    subject: Subject, model: PoseModel, coil: Coil, chart: ScalpChart, prior: Prior,
+    muscles: MuscleModel | None, grid: PoseGrid, *, log_likelihood: Any = None,
 ) -> Recovered:  # fmt: skip
     """Poses of a subject's stimulations from their responses and dI/dt; their own poses and fields are not looked at.
 
@@ -143,8 +143,12 @@ def recover(
         raise InputError("stimulations without intensity", got="no didt_a_per_us", expected="dI/dt of each pulse")
     y, didt = jnp.asarray(subject.responses, jnp.float32), jnp.abs(jnp.asarray(subject.didt_a_per_us, jnp.float32))
     prior_q = prior.log_density(grid.place_mm, grid.handle_deg)
-    follow = log_likelihood is None
+    followed = muscles if log_likelihood is None else None
     if log_likelihood is None:
+        if muscles is None:
+            raise InputError(
+                "responses have no likelihood", got="no muscles", expected="fit_muscles, or log_likelihood"
+            )
         log_likelihood = _scored(muscles, jnp.asarray(grid.parcel_fields, jnp.float32), didt, y)
     log_p = jnp.asarray(log_likelihood) + prior_q
     p = np.asarray(jax.nn.softmax(log_p, axis=1), float)
@@ -154,8 +158,8 @@ def recover(
     np.put_along_axis(inside, order, before < LEVEL, 1)
     starts = order[:, :STARTS]
     rate = np.asarray(didt)
-    if follow:
-        best, turned, fields, covered = _followed(subject, model, coil, chart, prior, muscles, grid, starts, y, didt)
+    if followed is not None:
+        best, turned, fields, covered = _followed(subject, model, coil, chart, prior, followed, grid, starts, y, didt)
     else:
         best, turned = np.asarray(grid.place_mm)[order[:, 0]], np.asarray(grid.handle_deg)[order[:, 0]]
         fields, covered = grid.fields[order[:, 0]] * rate[:, None], np.ones(len(p), bool)

@@ -140,6 +140,19 @@ def generate(
     return subject, Ground(people, drive, unit, at[rows], handle[rows], hotspot)
 
 
+def drives_at(
+    head: HeadModel, model: PoseModel, coil: Coil, surrogate: Surrogate, strip: Strip, poses: CoilPose,
+    people: recruitment.Muscles, sign: int, *, seed: int = 0, sites: int = 240, azimuths: int = 4,
+) -> Float[np.ndarray, "q m"]:  # fmt: skip
+    """Drives (q, m), 1/(A/us), of the muscles of the subject that ``generate`` makes of these arguments, at any poses.
+
+    It is the truth that an estimate of a synthetic subject is compared with. NaN where the model does not cover a pose.
+    """
+    neurons, modes = _neurons(head, model, strip, sites, azimuths, seed), sweep_modes(model, coil, poses)
+    found = _drives(_thresholds(modes, sign, surrogate, neurons, None, None), neurons, strip, model, people, 1).values
+    return np.where(modes.covered[:, None], found, np.nan)
+
+
 def _chosen(percent, on, grid: int, protocol: Protocol, people, rng) -> tuple[np.ndarray, np.ndarray]:
     """Rows of poses and intensity (%) of every stimulation: the grid, then places of the pool, none twice."""
     rows, level, used = [], [], np.zeros(len(percent), bool)
