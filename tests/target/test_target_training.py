@@ -19,7 +19,7 @@ from tmsjax.target.evaluation import errors, predict
 from tmsjax.target.volume import Volume
 
 TRAINING = train.Training(
-    TrainSpec(epochs=16, batch=4, learning_rate=5e-3),
+    TrainSpec(epochs=9, batch=4, learning_rate=8e-3),
     TrainSpec(epochs=2, batch=4, learning_rate=5e-4),
     Augmentation(rotate_deg=6, move_mm=1.5, gamma=0.1),
 )
@@ -45,7 +45,32 @@ def test_it_finds_points_in_heads_that_it_has_not_seen(trained):
     assert report["status"] == {"apart": "finished", "chained": "finished"}
     assert report["synthetic"]
     assert report["images"] == 48
-    assert min(report["histories"]["apart"]["validation"]) < 0.3 * report["histories"]["apart"]["validation"][0]
+    assert min(report["histories"]["apart"]["validation"]) < 0.5 * report["histories"]["apart"]["validation"][0]
+
+
+def test_the_epoch_is_chosen_by_distance_not_by_equation_2(trained):
+    """Points that are absent count for nothing; far ones count by how far, where equation 2 would let them go."""
+    variables, _ = trained
+    present = np.ones((12, 2), bool)
+    present[3, 1] = False
+    judged = jax.jit(lambda batch: train.loss_of(SPEC, TRAINING, shown=False)(variables, batch, None))
+    far = (HELD_OUT.places + np.array([0.0, 9.0, 0])).astype(np.float32)
+    found = judged(jax.tree.map(jnp.asarray, (HELD_OUT.flats, far, present)))
+    expected = errors(predict(SPEC, variables, HELD_OUT), far)
+    expected[3, 1] = expected[3, 0]
+    np.testing.assert_allclose(found, expected.mean(1), rtol=1e-3)
+
+
+def test_training_starts_from_the_mean_of_what_is_there():
+    """Of those images in which a point is present, at the coarsest level alone."""
+    images = cohort(6, seed=3)
+    images.places[:3, 1] = np.nan
+    examples = train._examples(images, SPEC)
+    plain = {"levels": {"offset": jnp.zeros((3, 2, 3))}}
+    offset = np.asarray(train.from_mean(SPEC, plain, examples)["levels"]["offset"])
+    mean = np.nanmean(images.places, axis=0)
+    np.testing.assert_allclose(4 * offset[0] + 15.5, mean, atol=1e-4)
+    assert not offset[1:].any()
 
 
 @given(turn=st.tuples(*[st.floats(-8, 8)] * 3), shift=st.tuples(*[st.floats(-1.5, 1.5)] * 3), which=st.integers(0, 11))

@@ -19,6 +19,9 @@ ONE = 127.0
 """What the 95th percentile of an image is stored as; twice that is the largest value."""
 
 
+CORNERS = np.array(list(np.ndindex(2, 2, 2)), np.int32)
+"""Of a cell, from its lowest (8, 3)."""
+
 Places = Float[Array | np.ndarray, "*p 3"]
 
 
@@ -63,14 +66,10 @@ def sample(
 ) -> Float[Array, "*p"]:
     """Trilinear interpolation of a level at places in its own voxels; zero (air) beyond it."""
     low = jnp.floor(places)
-    part = places - low
-    low = low.astype(jnp.int32)
-    total = jnp.zeros(places.shape[:-1], jnp.float32)
-    for corner in np.ndindex(2, 2, 2):
-        index = low + jnp.array(corner)
-        weight = jnp.where(jnp.array(corner, bool), part, 1 - part).prod(-1)
-        total += weight * _voxels(flat, offset, side, index)
-    return total / ONE
+    part = (places - low)[..., None, :]
+    weights = jnp.where(CORNERS > 0, part, 1 - part).prod(-1)
+    found = _voxels(flat, offset, side, low.astype(jnp.int32)[..., None, :] + CORNERS)
+    return (weights * found).sum(-1) / ONE
 
 
 def crop(

@@ -95,7 +95,7 @@ def register(
     Args:
         patient, atlas: images from ``volume.prepare``.
         effort: iterations.
-        brain: where the atlas has brain; once the heads lie on each other, the affine looks there alone.
+        brain: where the atlas has brain; once the heads lie on each other, nothing else is looked at.
         deformable: whether SyN follows.
 
     Raises:
@@ -110,23 +110,22 @@ def register(
     start = imaffine.transform_centers_of_mass(static, grid, moving, its_grid).affine
     levels = len(effort.affine)
 
-    def steps(affine, kinds, share, **masks):
-        engine = imaffine.AffineRegistration(
-            metric=imaffine.MutualInformationMetric(nbins=BINS, sampling_proportion=share),
-            level_iters=list(effort.affine), sigmas=[3.0, 1.0][-levels:], factors=[4, 2][-levels:], verbosity=0,
-        )  # fmt: skip
-        for kind in kinds:
-            affine = engine.optimize(static, moving, kind(), None, starting_affine=affine, **worlds, **masks).affine
-        return affine
-
-    rigid, sheared = transforms.RigidTransform3D, transforms.AffineTransform3D
-    affine = steps(start, (transforms.TranslationTransform3D, rigid, sheared), SHARE)
-    if brain is not None:
-        # dipy takes masks only where it looks at all voxels.
-        mask = binary_dilation(_halved(brain.astype(np.float64))[cut] > 0.5, iterations=MARGIN).astype(np.uint8)
-        affine = steps(affine, (rigid, sheared), None, moving_mask=mask)
+    engine = imaffine.AffineRegistration(
+        metric=imaffine.MutualInformationMetric(nbins=BINS, sampling_proportion=SHARE),
+        level_iters=list(effort.affine), sigmas=[3.0, 1.0][-levels:], factors=[4, 2][-levels:], verbosity=0,
+    )  # fmt: skip
+    affine = start
+    for kind in (transforms.TranslationTransform3D, transforms.RigidTransform3D, transforms.AffineTransform3D):
+        affine = engine.optimize(static, moving, kind(), None, starting_affine=affine, **worlds).affine
     shapes = {"domain_grid_shape": static.shape, "codomain_grid_shape": moving.shape}
     grids = {"domain_grid2world": grid, "codomain_grid2world": its_grid}
+    if brain is not None:
+        # The brains alone: the atlas's is known, and lies on the patient's by now but for what the margin allows.
+        mask = binary_dilation(_halved(brain.astype(np.float64))[cut] > 0.5, iterations=MARGIN).astype(np.float64)
+        moving = moving * mask
+        static = static * (imaffine.AffineMap(affine, **shapes, **grids).transform(mask) > 0.5)
+        for kind in (transforms.RigidTransform3D, transforms.AffineTransform3D):
+            affine = engine.optimize(static, moving, kind(), None, starting_affine=affine, **worlds).affine
     images = [imaffine.AffineMap(a, **shapes, **grids).transform(moving) for a in (start, affine)]
     warp = None
     if deformable:

@@ -2,6 +2,7 @@
 
 Four convolutions of 3^3 make maps M_i of the crop; the centroid of each, weighted by softmax over space, is an
 estimate, and the estimates are averaged with weights that two linear layers make of the flattened crop.
+A constant is added, which the paper does not have: a level may start from where the point lies on average.
 All points' subnetworks run at once, as products of batched matrices: XLA's own 3-D convolution would take each point as
 a group and is three times slower on processors.
 """
@@ -49,6 +50,7 @@ def init(key: jax.Array, points: int, field: int, channels: int, maps: int, hidd
         # Small, so that all maps have equal weights at first.
         "weigh": 0.1 * drawn[-1],
         "weigh_bias": jnp.zeros((points, maps)),
+        "offset": jnp.zeros((points, 3)),
     }
 
 
@@ -62,7 +64,7 @@ def apply(variables: Variables, crops: Float[Array, "p f f f"]) -> Float[Array, 
     flat = crops.reshape(len(crops), -1)
     h = jax.nn.relu(jnp.einsum("pv,pvh->ph", flat, variables["flat"]) + variables["flat_bias"])
     weights = jax.nn.softmax(jnp.einsum("ph,phm->pm", h, variables["weigh"]) + variables["weigh_bias"])
-    return jnp.einsum("pm,pmc->pc", weights, centroids)
+    return jnp.einsum("pm,pmc->pc", weights, centroids) + variables["offset"]
 
 
 def convolved(x: Float[Array, "p f f f c"], kernel: Float[Array, "p k o"]) -> Float[Array, "p f f f o"]:

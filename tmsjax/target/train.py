@@ -71,7 +71,7 @@ def train(
     folder: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Variables, dict[str, Any]]:
-    """Train a network on a cohort; the epoch that is kept is the best on ``validation``, unturned and chained.
+    """Train a network on a cohort; the epoch that is kept errs least on ``validation``, unturned and chained.
 
     Args:
         cohort, validation: images and points; of the spec's side and levels.
@@ -88,7 +88,7 @@ def train(
     started = time.perf_counter()
     examples, judges = (_examples(part, spec) for part in (cohort, validation))
     start, *orders = jax.random.split(jax.random.key(seed), 3)
-    variables = jax.jit(network(spec).init)(start)
+    variables = from_mean(spec, jax.jit(network(spec).init)(start), examples)
     fits: dict[str, Fit] = {}
     for i, (name, how) in enumerate((("apart", training.apart), ("chained", training.chained))):
         if how is None:
@@ -153,14 +153,34 @@ def train_ensemble(
     return found, reports
 
 
+def from_mean(
+    spec: NetworkSpec, variables: Variables, examples: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> Variables:
+    """Variables whose coarsest level starts from the mean place of every point.
+
+    Without it the first few hundred steps go into moving the estimates there from the middle of the volume.
+    ``examples``: pyramids, places, and which points are present.
+    """
+    _, places, present = examples
+    total = np.maximum(present.sum(0), 1)[:, None]
+    mean = np.where(present.sum(0)[:, None] > 0, places.sum(0) / total, (spec.side - 1) / 2)
+    offset = (mean - (spec.side - 1) / 2) / 2.0 ** (spec.levels - 1)
+    levels = {**variables["levels"], "offset": variables["levels"]["offset"].at[0].set(offset)}
+    return {**variables, "levels": levels}
+
+
 def loss_of(spec: NetworkSpec, training: Training, *, shown: bool) -> Callable[..., Array]:
-    """Equation 2 of a batch as ``nn.fit`` takes it (``batched``); in validation unturned and always chained."""
+    """Equation 2 of a batch as ``nn.fit`` takes it (``batched``); in validation the mean distance at the finest level.
+
+    Equation 2 cannot choose an epoch: it is small for estimates that are far off, too, whose weights vanish. Images are
+    then unturned and levels always chained; distances are in voxels of the finest grid.
+    """
     voxels = jnp.asarray([2.0**level for level in range(spec.levels)][::-1], jnp.float32)  # as places are
 
     def one(variables: Variables, flat: Array, places: Float[Array, "p 3"], present: Array, key: Array | None):
         if key is None:
-            found = locate(spec, variables, flat).places
-            return loss.equation_2(found, places, present, voxels, spec.field, training.alpha)
+            error2 = loss.squared_errors(locate(spec, variables, flat).places[-1], places, present)
+            return jnp.sqrt(error2).sum() / jnp.maximum(present.sum(), 1)
         first, second = jax.random.split(key)
         view = augment.draw(training.augmentation, first, spec.side)
         truth = augment.seen(view, places)
