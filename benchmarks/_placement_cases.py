@@ -120,15 +120,16 @@ def layer_rows(head, coil, layer: str, model, pose_model, target: dict[str, Any]
     return row
 
 
-def differences(head, coil, models, pose_model, target: dict[str, Any], poses: int) -> dict[str, dict[str, float]]:
-    """Gradients of every smooth objective against central differences, relative L2 over all six variables of a pose."""
+def slope_problem(head, coil, models, pose_model, target: dict[str, Any]) -> Problem:
+    """A target with a ring, two layers and all six variables of a pose free, for gradients."""
     limits = tj.optimize.Variables(gap_mm=(2.0, 6.0), tilt_deg=10.0)
-    few = 40 if len(models) < 2 or poses < 100 else 100
-    problem = _placement.prepared(head, coil, models, pose_model, target, few, 20, ring=True, variables=limits)
-    x = drawn(problem.variables, poses, 7)
-    x[:, :2] *= 0.98  # beyond the rim a place is held at it: no difference may step across
+    return _placement.prepared(head, coil, models, pose_model, target, 60, 20, ring=True, variables=limits)
+
+
+def slope_objectives() -> dict[str, Any]:
+    """Every objective that a search may go down, smooth."""
     one = {"L5": 1.0}
-    objectives = {
+    return {
         "D50": tj.optimize.lowest_didt(0.5, one),
         "D10": tj.optimize.lowest_didt(0.1, one),
         "D50 of two layers": tj.optimize.lowest_didt(0.5, {"L23": 1.0, "L5": 2.0}),
@@ -137,15 +138,18 @@ def differences(head, coil, models, pose_model, target: dict[str, Any], poses: i
         "mean E": tj.optimize.mean_field(one),
         "95th percentile of E": tj.optimize.percentile_field(95.0, one),
     }
-    out = {}
-    for name, objective in objectives.items():
-        _, slope, _ = gradients(problem, objective, x, 1, 0.02)
-        moved = [x + sign * step for step in np.diag(STEPS) for sign in (1, -1)]
-        ends = values(problem, objective, np.concatenate(moved), 1, tau=0.02).reshape(6, 2, poses)
-        numeric = ((ends[:, 0] - ends[:, 1]) / (2 * STEPS[:, None])).T
-        # In the search's own units, so that millimetres and degrees count alike.
-        error = np.linalg.norm((slope - numeric) * UNITS, axis=1) / np.linalg.norm(numeric * UNITS, axis=1)
-        out[name] = {
-            f"{q}": float(v) for q, v in zip(("median", "p90", "worst"), np.quantile(error, [0.5, 0.9, 1]), strict=True)
-        }
-    return out
+
+
+def difference(problem: Problem, objective: Any, poses: int) -> dict[str, float]:
+    """Gradients of one objective against central differences, relative L2 over the variables, at random poses."""
+    x = drawn(problem.variables, poses, 7)
+    x[:, :2] *= 0.98  # beyond the rim a place is held at it: no difference may step across
+    _, slope, _ = gradients(problem, objective, x, 1, 0.02)
+    moved = [x + sign * step for step in np.diag(STEPS) for sign in (1, -1)]
+    ends = values(problem, objective, np.concatenate(moved), 1, tau=0.02).reshape(6, 2, poses)
+    numeric = ((ends[:, 0] - ends[:, 1]) / (2 * STEPS[:, None])).T
+    # In the search's own units, so that millimetres and degrees count alike.
+    error = np.linalg.norm((slope - numeric) * UNITS, axis=1) / np.linalg.norm(numeric * UNITS, axis=1)
+    return {
+        f"{q}": float(v) for q, v in zip(("median", "p90", "worst"), np.quantile(error, [0.5, 0.9, 1]), strict=True)
+    }

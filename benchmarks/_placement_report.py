@@ -81,6 +81,8 @@ def against(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
     """How the search's poses compare with another method's on held-out neurons: in how many cases beyond two errors."""
     cases = [c for row in rows for c in row["cases"]]
     sure = [c["loss_percent"][name] / max(c["loss_error_percent"][name], 1e-9) for c in cases]
+    if not cases:
+        return {"cases": 0}
     return {
         "cases": len(cases),
         "search_better": sum(s > 2 for s in sure),
@@ -91,6 +93,13 @@ def against(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
 
 
 def bars(rows: list[dict[str, Any]], errors: dict[str, Any], solve_s: float) -> list[dict[str, Any]]:
+    bar = _common.target
+    slopes = [
+        bar(f"gradient of {name}, relative error, median over poses", row["median"], 0.01)
+        for name, row in errors.items()
+    ]
+    if not rows:
+        return [bar("heads", 0, 2, at_least=True), bar("targets", 0, 10, at_least=True), *slopes]
     cases = [c for row in rows for c in row["cases"]]
     heads = {row["head"] for row in rows}
 
@@ -104,7 +113,6 @@ def bars(rows: list[dict[str, Any]], errors: dict[str, Any], solve_s: float) -> 
     slowest = max(c["cpu_seconds"] for c in cases)
     grid = max(layer["grid_poses"] for row in rows for layer in row["layers"].values())
     wins = float(np.mean([c["loss_percent"]["grid_600"] > 0 for c in cases]))
-    bar = _common.target
     same = "the same on held-out neurons"
     cost = "search over the grid's direct solves, CPU time"
     fixed = [
@@ -130,7 +138,4 @@ def bars(rows: list[dict[str, Any]], errors: dict[str, Any], solve_s: float) -> 
         bar(f"{cost}, median", search / (grid * solve_s), 0.01),
         bar(f"{cost}, worst, with compilation", slowest / (grid * solve_s), 0.01),
     ]
-    return fixed + [
-        bar(f"gradient of {name}, relative error, median over poses", row["median"], 0.01)
-        for name, row in errors.items()
-    ]
+    return fixed + slopes

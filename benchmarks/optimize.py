@@ -13,7 +13,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 
 import tmsjax as tj
 from benchmarks import _common, _placement
-from benchmarks._placement_cases import differences, layer_rows
+from benchmarks._placement_cases import difference, layer_rows, slope_objectives, slope_problem
 from benchmarks._placement_report import against, bars, field_costs, say
 from tmsjax.core.files import staged_folder
 from tmsjax.efield import posemodel
@@ -107,10 +107,13 @@ def main() -> None:
         if name == "S1":
             pose = tj.coil.pose_on_scalp(head, centre, coil=coil)
             solve_s = kept("solve_cpu_s", partial(solve_cpu_s, head, coil, pose)) or solve_s
-            poses = 40 if options.quick else 200
-            errors = kept(
-                f"gradients_{coarsen}", partial(differences, head, coil, models, pose_model, wanted[0], poses)
-            )
+            ready = cache(lambda: slope_problem(head, coil, models, pose_model, wanted[0]))  # noqa: B023
+            for objective, how in slope_objectives().items():
+                found = kept(
+                    f"gradient_{coarsen}_{objective.replace(' ', '_')}",
+                    lambda: difference(ready(), how, 40 if options.quick else 200),  # noqa: B023
+                )
+                errors |= {} if found is None else {objective: found}
         for target in wanted[1:3] if options.quick else wanted:
             place = f"{name}_{coarsen}_{target['name'].replace(' ', '_')}"
             found = {
@@ -122,9 +125,9 @@ def main() -> None:
                 cases = [case for row in found.values() for case in row.pop("cases")]
                 about_it = {**target, "centre_mm": target["centre_mm"].tolist(), "layers": found, "cases": cases}
                 rows.append({"head": name, "voxel_mm": coarsen, **about_it})
-    if not rows:
-        raise SystemExit("no target is finished: run again to go on")
-    say(rows, errors or {})
+    if not rows and not errors:
+        raise SystemExit("nothing is finished: run again to go on")
+    say(rows, errors)
     results = {
         "targets": rows,
         "mean_field_costs": field_costs(rows),
@@ -134,7 +137,7 @@ def main() -> None:
         "solve_cpu_s": solve_s,
         "surrogates": made,
     }
-    _common.write("optimize", results, bars(rows, errors or {}, solve_s), quick=options.quick)
+    _common.write("optimize", results, bars(rows, errors, solve_s), quick=options.quick)
 
 
 if __name__ == "__main__":

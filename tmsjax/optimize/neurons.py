@@ -115,13 +115,7 @@ def neurons(
         inside &= np.asarray(whole)
         columns.append([np.asarray(part) for part in column])
     if not inside.any():
-        away = np.linalg.norm(np.asarray(population.positions) - np.asarray(reduced.centre_mm), axis=1)
-        raise InputError(
-            "no neuron of the population lies in the pose model's domain",
-            got=f"{len(population)} neurons of {population.layer}, {away.min():.0f} mm and more from its centre",
-            expected=f"{float(reduced.reach_mm) - REACH_MM:.0f} mm or less from {np.round(reduced.centre_mm, 1)} mm",
-            mend="a model of the target's own region: posemodel.precompute_region(head, target_mm, radius_mm)",
-        )
+        raise outside(population, reduced)
     keep = np.flatnonzero(inside)
     count, dropped = len(keep), len(population) - len(keep)
     keep = np.resize(keep, len(population))
@@ -142,6 +136,17 @@ def neurons(
         role=role,
         family=model.spec.family,
         dropped=jnp.asarray(dropped),
+    )
+
+
+def outside(population: Population, model: PoseModel) -> InputError:
+    """What to say of a population without a neuron in a pose model's region."""
+    away = np.linalg.norm(np.asarray(population.positions) - np.asarray(model.centre_mm), axis=1)
+    return InputError(
+        "no neuron of the population lies in the pose model's domain",
+        got=f"{len(population)} neurons of {population.layer}, {away.min():.0f} mm and more from its centre",
+        expected=f"{float(model.reach_mm) - REACH_MM:.0f} mm or less from {np.round(model.centre_mm, 1)} mm",
+        mend="a model of the target's own region: posemodel.precompute_region(head, target_mm, radius_mm)",
     )
 
 

@@ -23,7 +23,7 @@ from tmsjax.efield.posemodel_train import head_hash
 from tmsjax.head import HeadModel
 from tmsjax.optimize.groups import Target, joined_positions
 from tmsjax.optimize.modes import CoilModes, coil_modes
-from tmsjax.optimize.neurons import Neurons, neurons
+from tmsjax.optimize.neurons import Neurons, neurons, outside
 from tmsjax.optimize.objectives import Objective
 from tmsjax.optimize.scalp import Scalp, batch_of_poses, batch_of_tangents, hold, poses
 from tmsjax.optimize.targets import of_population
@@ -101,6 +101,9 @@ def prepare(
             head, target.centre_mm, target.reach_mm + margin, held_out=0, progress=progress
         )
     check_model(pose_model, head)
+    for group in target.search:  # before the scalp, which takes longer
+        if not bool(pose_model.inside(group.population.positions).any()):
+            raise outside(group.population, pose_model)
     few = reduce(coil, DIPOLES)
     report("scalp", 0, 1)
     scalp = hold(head, coil, target.centre_mm, variables, pose_model, few)
