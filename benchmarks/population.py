@@ -1,8 +1,8 @@
 """Neurons per second of a whole gyrus: `python -m benchmarks.population [--quick] [--gpu] [--full]`.
 
 The region is that of ``response.gyrus.hand_knob_region`` in head S1 (1,280 mm2 of cortex), at 120,000 neurons per mm2:
-154 million in three layers, from the bundled support-function models, in the field of an MC-B70 over the left hand
-knob. Throughput is measured against the number of neurons, against the size of the blocks and against the number of
+154 million in three layers, from the bundled models of 64 samples a neuron (family "fast", as `tmsjax thresholds
+--gyrus`), in the field of an MC-B70 over the left hand knob. Throughput is measured against the number of neurons, against the size of the blocks and against the number of
 devices (one virtual CPU device a core), wall-clock and CPU-seconds, with the process's peak memory. The time of the
 whole gyrus is the sum over its layers at the rate of the largest run, unless --full runs it.
 """
@@ -61,7 +61,7 @@ def worker(path: Path, devices: int, jobs: list[dict[str, Any]]) -> list[dict[st
     region = hand_knob_region(head)
     rows = []
     for job in jobs:
-        model = tj.surrogate.load(CELLS[job["layer"]])
+        model = tj.surrogate.load(CELLS[job["layer"]], family="fast")
         some = dense_population(head, job["layer"], region, job["neurons"], seed=1)
         few = dense_population(head, job["layer"], region, 1, seed=1)
         stream(model, field, few, job["blocks_at_once"])  # compiles

@@ -154,6 +154,7 @@ def test_a_whole_gyrus_is_counted(tmsjax, folder, tmp_path):
     assert sorted(said["files"]) == sorted(item.name for item in out.iterdir())
     assert said["region"]["neurons"] == pytest.approx(1280, abs=3)
     assert said["region"]["peak_memory_gib"] > 0.1
+    assert [model["family"] for model in said["models"]] == ["fast"]
     with xarray.open_zarr(out / "L5-open_L5_PC_1.zarr", consolidated=False, chunks=None) as data:
         a = data.threshold_a_per_us.values.ravel()
     (row,) = table(out / "statistics.csv")

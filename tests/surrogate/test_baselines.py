@@ -155,6 +155,7 @@ def test_baselines_are_judged_on_the_sites_that_the_others_are_judged_on():
 
 def test_the_papers_cubes_and_layers_that_have_none():
     assert grid.recommended("L2/3", "cnn") == (2.0, -0.49, 9)
+    assert grid.recommended("L5", "fast") == (1.5, 0.0, 4)
     assert grid.recommended("L5").n < grid.recommended("L5", "uniform").n == 9
     with pytest.raises(InputError, match="no grid of this layer"):
         grid.recommended("L6")

@@ -49,8 +49,8 @@ class ThresholdsOptions(PlaceOptions):
     say the layer."""
     pulse: str = "monophasic"
     """Pulse whose models are used."""
-    family: str = "support"
-    """Family of models."""
+    family: str | None = None
+    """Family of models; "support" by default, and for a whole gyrus "fast", the same from 64 samples a neuron."""
     weights: Path | None = None
     """Folder of models of your own, laid out CELL/PULSE/FAMILY; the bundled ones if left out."""
     radius_mm: float = 15.0
@@ -118,7 +118,8 @@ def _run(options: ThresholdsOptions, folder: Path, stages) -> tuple[dict[str, An
     from tmsjax.core.versions import versions
 
     _check(options)
-    models = populations.models_of(options.cells, [options.pulse], options.family, options.weights)
+    family = options.family or ("support" if options.gyrus is None else "fast")
+    models = populations.models_of(options.cells, [options.pulse], family, options.weights)
     coil = None if options.field is not None else tj.coil.load(options.coil)
     coil_name = "unknown coil" if coil is None else coil.name
     device = populations.device_of(options.stimulator, options.max_didt_a_per_us, coil_name)
@@ -144,7 +145,7 @@ def _run(options: ThresholdsOptions, folder: Path, stages) -> tuple[dict[str, An
         "region": region,
         "stimulator": None if device is None else dataclasses.asdict(device),
         "layers": rows,
-        "models": [{"layer": layer, **_short(model.card)} for layer, model in models],
+        "models": [{"layer": layer, "family": model.spec.family, **_short(model.card)} for layer, model in models],
         "versions": versions("tmsjax", "jax", "jaxlib", "numpy", "zarr", "nibabel"),
     }
     return json.loads(json.dumps(summary, default=str)), thresholds_files.table(rows, options, device)
@@ -233,4 +234,5 @@ def _nearest_cortex(head, point_mm):
 
 def _short(card: dict[str, Any]) -> dict[str, Any]:
     """What says which model this was."""
+
     return {name: card.get(name) for name in ("cell", "pulse", "sha256", "data_hash", "licence", "date")}

@@ -36,10 +36,10 @@ class TrainOptions:
     """Licence of the weights, written to the card: it follows the reconstruction's."""
     also: tuple[Path, ...] = ()
     """Further datasets of the same cell and pulse, such as one of tilted cells: they train and never judge."""
-    family: Literal["support", "cnn", "uniform", "weise"] = "support"
-    """Functionals of the field, or the convolutional network of Aberra et al. (2023); or a baseline: the map of
-    thresholds in uniform fields, which takes only the cell and the domain from the dataset, or the average by angle and
-    gradient of Weise et al. (2023)."""
+    family: Literal["support", "fast", "cnn", "uniform", "weise"] = "support"
+    """Functionals of the field, the same from 64 samples ("fast"), or the network of Aberra et al. (2023); or a
+    baseline: the map of thresholds in uniform fields, which takes only the cell and the domain from the dataset, or the
+    average by angle and gradient of Weise et al. (2023)."""
     schedule: Literal["short", "paper"] = "short"
     """Of the network: what two cores finish, or the paper's (2,000 epochs of Adam at 1e-5, mean squared error)."""
     search: int = 0
@@ -152,8 +152,13 @@ def _spec(options: TrainOptions, recipe: Recipe) -> SurrogateSpec:
 
     said = {"side_mm": options.side_mm, "z_shift_mm": options.z_shift_mm, "n": options.samples}
     grid = recommended(recipe.layer, options.family)._replace(**{k: v for k, v in said.items() if v is not None})
+
+    def functionals() -> SupportSpec:
+        return SupportSpec(degrees=tuple(d for d in (2, 3, 4) if d < grid.n))
+
     model = {
-        "support": lambda: SupportSpec(degrees=tuple(d for d in (2, 3, 4) if d < grid.n)),
+        "support": functionals,
+        "fast": functionals,
         "cnn": lambda: network_model(options, grid.n),
         "uniform": UniformSpec,
         "weise": WeiseSpec,

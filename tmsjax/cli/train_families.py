@@ -124,4 +124,4 @@ def _told(trial: Trial) -> str:
     )
 
 
-FITTED = {"support": support, "cnn": network, "uniform": baseline, "weise": baseline}
+FITTED = {"support": support, "fast": support, "cnn": network, "uniform": baseline, "weise": baseline}

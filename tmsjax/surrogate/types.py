@@ -35,12 +35,15 @@ CHUNK = {"cpu": 512, "gpu": 65536, "tpu": 65536}
 
 FAMILIES = {
     "support": (SupportSpec, support.thresholds),
+    "fast": (SupportSpec, support.thresholds),
     "cnn": (CnnSpec, cnn.thresholds),
     "uniform": (UniformSpec, uniform.thresholds),
     "weise": (WeiseSpec, weise.thresholds),
     "median": (MedianSpec, median.thresholds),
 }
-"""Family -> (its spec, ``thresholds(spec, variables, patches (b, n, n, n, 3)) -> (b,)``, V/m at the centre)."""
+"""Family -> (its spec, ``thresholds(spec, variables, patches (b, n, n, n, 3)) -> (b,)``, V/m at the centre).
+
+``fast`` is a support function of 64 samples, for whole gyri."""
 
 
 PREPARED: dict[str, Any] = {"cnn": cnn.prepared}

@@ -23,7 +23,14 @@ from matplotlib.ticker import FormatStrFormatter
 from tmsjax.viz.files import save_figure
 from tmsjax.viz.surface import View, draw_surface, scale_bar, threshold_bar
 
-COLOURS = {"support": "#1b6ca8", "cnn": "#b5179e", "uniform": "#4d8b31", "weise": "#d98e04", "median": "#6a4c93"}
+COLOURS = {
+    "support": "#1b6ca8",
+    "fast": "#3aa6a0",
+    "cnn": "#b5179e",
+    "uniform": "#4d8b31",
+    "weise": "#d98e04",
+    "median": "#6a4c93",
+}
 """By family; other estimators take what follows in the cycle."""
 
 MOST_POINTS = 20000
