@@ -33,8 +33,8 @@ HEAD = 0.3
 BELOW, NEAR = 100 / 256, 120 / 256
 """The middle lies so far below the top of the head, in sides of the cube, amid what is as near to it as the second."""
 
-STEP, LEAST_TOP = 4, 20
-"""For that every fourth voxel is looked at, and the highest twenty are passed over."""
+LOOKED_AT, PASSED_OVER = 64, 5e-4
+"""For that about 64 voxels are looked at along an axis, and this share of the head's, the highest, is passed over."""
 
 LEAST_FIELD_MM, USUAL_FIELD_MM = 100.0, 150.0
 """A smaller field of view is refused; a smaller one than usual is warned of."""
@@ -183,11 +183,11 @@ def _middle(image: np.ndarray, sizes: np.ndarray, extent_mm: float) -> np.ndarra
 
     Not the centroid of all: images with a neck would lie 40 mm higher in the cube than images without.
     """
-    found = STEP * np.argwhere(image[::STEP, ::STEP, ::STEP] > HEAD).astype(float)
+    step = max(1, min(image.shape) // LOOKED_AT)
+    found = step * np.argwhere(image[::step, ::step, ::step] > HEAD).astype(float)
     if not len(found):
         return (np.array(image.shape) - 1) / 2
-    heights = np.sort(found[:, 2])
-    top = heights[max(0, len(heights) - 1 - LEAST_TOP)]  # a few bright voxels of noise are no head
+    top = np.quantile(found[:, 2], 1 - PASSED_OVER)  # a few bright voxels of noise are no head
     near = found[found[:, 2] > top - NEAR * extent_mm / sizes[2]]
     return np.append(near[:, :2].mean(0), top - BELOW * extent_mm / sizes[2])
 
