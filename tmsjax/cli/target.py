@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LocateOptions:
     """Find the target points in a T1 and write them for 3D Slicer (.fcsv, LPS).
 
-    Example: tmsjax target locate T1.nii.gz --out points.fcsv --figure points.png
+    Example: tmsjax target locate T1.nii.gz --model my-targets --out points.fcsv --figure points.png
     """
 
     image: tyro.conf.Positional[Path]
@@ -28,7 +28,7 @@ class LocateOptions:
     out: Path = Path("target-points.fcsv")
     """File of points for 3D Slicer (.fcsv), or .csv in RAS mm."""
     model: Path | None = None
-    """Folder of a trained model; the one that comes with the package if left out."""
+    """Folder of a model that ``tmsjax target train`` wrote: none comes with the package yet."""
     views: int = 8
     """How often each network looks, the image turned and moved a little, for the spread."""
     figure: Path | None = None
@@ -97,7 +97,7 @@ def target(
 ) -> None:
     """Target points in a T1: locate them, train the network for it, evaluate it.
 
-    Example: tmsjax target locate T1.nii.gz --out points.fcsv
+    Example: tmsjax target locate T1.nii.gz --model my-targets --out points.fcsv
     """
     from rich.console import Console
 

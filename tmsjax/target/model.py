@@ -28,7 +28,7 @@ from tmsjax.target.volume import Volume
 
 CARD, WEIGHTS = "card.json", "weights"
 BUNDLED = "target"
-"""Folder of the weights that come with the package, under ``tmsjax/data/weights``."""
+"""Where weights would come with the package, under ``tmsjax/data/weights``."""
 
 VIEWS = Augmentation(rotate_deg=4.0, move_mm=5.0)
 """How the image is turned and moved for further estimates, whose spread is the uncertainty."""
@@ -164,7 +164,7 @@ def save(model: Localiser, folder: str | Path, card: dict[str, Any] | None = Non
 
 
 def load(folder: str | Path | None = None) -> Localiser:
-    """A saved model; the one that comes with the package if no folder is given.
+    """A saved model; one that comes with the package if no folder is given (there is none yet: train your own).
 
     Raises InputError for a folder without a model, a card that cannot be read, or weights that are not the card's.
     """
@@ -177,6 +177,7 @@ def load(folder: str | Path | None = None) -> Localiser:
             "there is no model of target points here",
             got=f"{path}: {error!r}"[:200],
             expected=f"a folder with {CARD} and {WEIGHTS}/ that tmsjax target train wrote",
+            mend="train one: tmsjax target train PATIENTS --out FOLDER, then --model FOLDER",
         ) from error
     sums = path / WEIGHTS / checkpoint.SUMS
     if not sums.is_file() or hashlib.sha256(sums.read_bytes()).hexdigest() != recorded:
