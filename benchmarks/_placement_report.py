@@ -99,7 +99,7 @@ def bars(rows: list[dict[str, Any]], errors: dict[str, Any], solve_s: float) -> 
         for name, row in errors.items()
     ]
     if not rows:
-        return [bar("heads", 0, 2, at_least=True), bar("targets", 0, 10, at_least=True), *slopes]
+        return [bar("heads", 0, 2, at_least=True), bar("targets, both layers", 0, 10, at_least=True), *slopes]
     cases = [c for row in rows for c in row["cases"]]
     heads = {row["head"] for row in rows}
 
@@ -117,7 +117,7 @@ def bars(rows: list[dict[str, Any]], errors: dict[str, Any], solve_s: float) -> 
     cost = "search over the grid's direct solves, CPU time"
     fixed = [
         bar("heads", len(heads), 2, at_least=True),
-        bar("targets", len(rows), 10, at_least=True),
+        bar("targets, both layers", sum(row["whole"] for row in rows), 10, at_least=True),
         bar(
             "grid of 6 mm and 30 degrees over the search, searched neurons, least %",
             least("grid_600", "own"),

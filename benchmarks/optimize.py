@@ -121,10 +121,11 @@ def main() -> None:
                                                         options.quick))
                 for layer, model in models.items()
             }  # fmt: skip
-            if all(found.values()):
-                cases = [case for row in found.values() for case in row.pop("cases")]
-                about_it = {**target, "centre_mm": target["centre_mm"].tolist(), "layers": found, "cases": cases}
-                rows.append({"head": name, "voxel_mm": coarsen, **about_it})
+            done = {layer: row for layer, row in found.items() if row is not None}
+            if done:
+                cases = [case for row in done.values() for case in row.pop("cases")]
+                about_it = {**target, "centre_mm": target["centre_mm"].tolist(), "layers": done, "cases": cases}
+                rows.append({"head": name, "voxel_mm": coarsen, "whole": len(done) == len(models), **about_it})
     if not rows and not errors:
         raise SystemExit("nothing is finished: run again to go on")
     say(rows, errors)
