@@ -1,17 +1,14 @@
-"""Parts of ``benchmarks.mep`` that go beyond the paper's tables, and the collection of all of them."""
+"""Parts of ``benchmarks.mep`` that go beyond the paper's tables."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import pickle
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from benchmarks import _common
 
 TRIALS, GRID_MM = 100, 5.0
 """Left-out stimulations whose pose is asked for, and the places' spacing."""
@@ -227,71 +224,4 @@ def _mapping(work: Path, name: str) -> dict[str, Any]:
             ])  # fmt: skip
         values = np.array(errors)
         out[choice] = {"hotspot_mm": values[:, :, 0].tolist(), "threshold_percent": values[:, :, 1].tolist()}
-    return out
-
-
-def collected(work: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """All that has been found, tables on the screen, and the targets that the issue sets."""
-    from benchmarks.mep import EPOCHS, FACTOR, FULL_EPOCHS, PAPER, SUBJECTS
-    from tmsjax.mep import clean, load_subject
-
-    found = {
-        path.stem.removeprefix("found-"): json.loads(path.read_text()) for path in sorted(work.glob("found-*.json"))
-    }
-    results: dict[str, Any] = {
-        "data": "synthetic: fields computed, muscles and responses made up; heads S1 and S1 warped",
-        "voxel_mm": FACTOR, "epochs": EPOCHS, "epochs_full": FULL_EPOCHS, "paper_nrmse_three_persons": PAPER,
-        "subjects": {}, **found,
-    }  # fmt: skip
-    for name in SUBJECTS:
-        if (work / f"{name}.zarr").is_dir():
-            done = clean(load_subject(work / f"{name}.zarr"))
-            results["subjects"][name] = {
-                "applied": sum(done.applied.values()), "kept": {f"{k:g}": v for k, v in done.kept.items()},
-                "no_response": done.no_response, "weak_field": done.weak_field,
-                "voxels_1mm": int(done.subject.mask.sum()),
-            }  # fmt: skip
-    rows = []
-    for key, value in found.items():
-        for label, row in value.get("rows", {}).items() if key != "forward" else ():
-            numbers = [f"{row[m]['mean']:.3f}±{row[m]['sem']:.3f}" for m in ("nrmse", "r2", "corr2", "cog_mm", "shape")]
-            rows.append([key, label, row["folds"], *numbers])
-    _common.table("left-out stimulations, mean ± 95 % standard error", ("run", "model", "folds", "nrmse", "r2", "corr2",
-                  "cog mm", "shape"), rows)  # fmt: skip
-    return results, _targets(found)
-
-
-def _targets(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Held or not, one for every number that the issue asks for and that there is."""
-
-    def nrmse(key: str, label: str) -> float | None:
-        row = found.get(key, {}).get("rows", {}).get(label)
-        return None if row is None else row["nrmse"]["mean"]
-
-    out = []
-    best = nrmse("S1-direct_variational-random", "direct_variational (draws)")
-    for label, bar in (("mean_field", "the mean field"), ("kernel_ridge", "kernel ridge")):
-        other = nrmse(f"S1-{label}-random", label)
-        if best is not None and other is not None:
-            out.append(_common.target(f"direct variational NRMSE against {bar}, S1", best, other))
-    others = [nrmse(f"S1-{m}-random", f"{m}") for m in ("ae_decoder", "direct_convolutional", "vae_decoder")]
-    if best is not None and all(value is not None for value in others):
-        out.append(_common.target("direct variational is the best of a, b, c, e (NRMSE)", best, min(others)))
-    if "pose" in found:
-        fields = found["pose"]["fields"]
-        network = fields.get("direct variational", fields["kernel ridge"])
-        ours = fields["pose: field of the maximum"]["cog_mm"]
-        out.append(
-            _common.target("CoG of the recovered pose's field against the network's, mm", ours, network["cog_mm"])
-        )
-        pose = found["pose"]["pose"]
-        bar = pose["prior mean"]["place_mm"]
-        out.append(
-            _common.target(
-                "pose: median error of place against the prior's, mm", pose["posterior mean"]["place_mm"], bar
-            )
-        )
-    if "uncertainty" in found:
-        value = abs(found["uncertainty"]["calibrated"]["voxels"] - 0.9)
-        out.append(_common.target("calibrated 90 % intervals: coverage of voxels off by", value, 0.05))
     return out

@@ -31,9 +31,6 @@ SUBJECTS = {"S1": None, "warped-7": 7, "warped-8": 8}
 OPERATOR = {"S1": 0.0, "warped-7": 0.9, "warped-8": 0.9}
 """Probability of a response at the operator's free places: some two thirds, or nearly all of them, are kept."""
 
-FOLDS = {"direct_variational": 10}
-"""Folds of the table on head S1: all ten of the best model, two of the others and on the other heads."""
-
 FACTOR, EPOCHS, FULL_EPOCHS = 4, 12, 6
 """Voxels of the table in mm, epochs of each stage, and epochs at 64^3 voxels of 1 mm."""
 
@@ -151,19 +148,18 @@ def baselines(work: Path, names: list[str]) -> None:
                 kept(path, lambda n=name, m=model, s=split: validated(work, n, m, s, FACTOR, None))
 
 
-def table(work: Path, names: list[str]) -> None:
-    """The five models, random folds; the best one on patches too."""
+def table(work: Path, names: list[str], folds: int = 2) -> None:
+    """The five models on the first random folds; the best one on patches too."""
     from tmsjax.mep import MODELS
 
-    training = {"epochs": EPOCHS}
+    training, only = {"epochs": EPOCHS}, list(range(folds))
     for name in names:
         for model in reversed(MODELS):
-            only = list(range(FOLDS.get(model, 2) if name == "S1" else 2))
-            path = work / f"found-{name}-{model}-random.json"
-            kept(path, lambda n=name, m=model, o=only: validated(work, n, m, "random", FACTOR, o, training=training))
-    path = work / "found-S1-direct_variational-blocked.json"
+            path = work / f"found-{name}-{model}-random-{folds}.json"
+            kept(path, lambda n=name, m=model: validated(work, n, m, "random", FACTOR, only, training=training))
+    path = work / f"found-S1-direct_variational-blocked-{folds}.json"
     if "S1" in names:
-        kept(path, lambda: validated(work, "S1", "direct_variational", "blocked", FACTOR, None, training=training))
+        kept(path, lambda: validated(work, "S1", "direct_variational", "blocked", FACTOR, only, training=training))
 
 
 def loss(work: Path, names: list[str]) -> None:
@@ -188,12 +184,13 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="; ".join((*PARTS, "collect")))
     parser.add_argument("--work", type=Path, default=Path(".carry/mep"))
     parser.add_argument("--subjects", nargs="*", default=list(SUBJECTS), choices=list(SUBJECTS))
+    parser.add_argument("--folds", type=int, default=2, help="of the table's networks; the paper has 10")
     parser.add_argument("--quick", action="store_true", help="collect into mep.quick.json")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     import jax
 
-    from benchmarks import _mep
+    from benchmarks import _mep, _mep_collect
 
     # Every fold compiles the same program again.
     jax.config.update("jax_compilation_cache_dir", str((options.work / "compiled").absolute()))
@@ -203,10 +200,12 @@ def main() -> None:
         "forward": _mep.forward, "pose": _mep.pose, "uncertainty": _mep.uncertainty, "mapping": _mep.mapping,
     }  # fmt: skip
     for part in options.parts or PARTS:
-        if part != "collect":
+        if part == "table":
+            table(options.work, options.subjects, options.folds)
+        elif part != "collect":
             own[part](options.work, options.subjects)
     if not options.parts or "collect" in options.parts:
-        results, targets = _mep.collected(options.work)
+        results, targets = _mep_collect.collected(options.work)
         _common.write("mep", results, targets, quick=options.quick)
 
 
