@@ -102,10 +102,13 @@ def responses_figure(path: Path, columns: Mapping[str, Any], *, metric: str = "n
     """
     fig, axes = plt.subplots(1, 3, figsize=(11.0, 3.4), dpi=160, layout="constrained")
     level, error = np.asarray(columns["intensity_percent"]), np.asarray(columns[metric])
+    dots = [
+        ax.scatter(columns[name], error, c=level, cmap="cividis", s=8, alpha=0.8, lw=0)
+        for ax, name in zip(axes[:2], ("mean", "variance"), strict=True)
+    ]
     for ax, name in zip(axes[:2], ("mean", "variance"), strict=True):
-        dots = ax.scatter(columns[name], error, c=level, cmap="cividis", s=8, alpha=0.8, lw=0)
         ax.set(xlabel=f"{name} of the scaled responses (0 to 1)", ylabel=metric.upper())
-    fig.colorbar(dots, ax=axes[1], label="intensity (% of motor threshold)")
+    fig.colorbar(dots[1], ax=axes[1], label="intensity (% of motor threshold)")
     active = np.asarray(columns["active"]).astype(int)
     counts = np.unique(active)
     axes[2].boxplot([error[active == k] for k in counts], positions=counts, widths=0.6, showfliers=False,
