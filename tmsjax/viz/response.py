@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 
 from tmsjax.viz.files import save_figure
@@ -129,7 +130,8 @@ def tuning_figure(
         caption: one line that says what is shown.
     """
     fig, axes = plt.subplots(
-        1, len(levels), figsize=(3.2 * len(levels) + 0.3, 3.7), dpi=160, layout="constrained", squeeze=False,
+        1, len(levels), figsize=(3.2 * len(levels) + 0.3, 3.9), dpi=160, squeeze=False,
+        layout=ConstrainedLayoutEngine(h_pad=0.12),  # titles of polar axes stand out of them
         subplot_kw={"projection": "polar"},
     )  # fmt: skip
     order = np.argsort(handle_deg)
