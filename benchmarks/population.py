@@ -2,9 +2,10 @@
 
 The region is that of ``response.gyrus.hand_knob_region`` in head S1 (1,280 mm2 of cortex), at 120,000 neurons per mm2:
 154 million in three layers, from the bundled models of 64 samples a neuron (family "fast", as `tmsjax thresholds
---gyrus`), in the field of an MC-B70 over the left hand knob. Throughput is measured against the number of neurons, against the size of the blocks and against the number of
-devices (one virtual CPU device a core), wall-clock and CPU-seconds, with the process's peak memory. The time of the
-whole gyrus is the sum over its layers at the rate of the largest run, unless --full runs it.
+--gyrus`), in the field of an MC-B70 over the left hand knob. Throughput is measured against the number of neurons,
+against the size of the blocks and against the number of devices (one virtual CPU device a core), wall-clock and
+CPU-seconds, with the process's peak memory. The time of the whole gyrus is the sum over its layers at the rate of the
+largest run, unless --full runs it.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ def draw(figure, name, *arguments):
 report.progress(found)
 
 # %% [markdown]
-# A random part of every dataset was found again by NEURON itself, from no guess and to 0.2 % (the datasets' tolerance is
-# 0.5 %):
+# A random part of every dataset was found again by NEURON itself, from no guess and to 0.2 % (the datasets' tolerance
+# is 0.5 %):
 
 # %%
 report_fields.by_neuron(found)
