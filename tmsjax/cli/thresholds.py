@@ -234,5 +234,4 @@ def _nearest_cortex(head, point_mm):
 
 def _short(card: dict[str, Any]) -> dict[str, Any]:
     """What says which model this was."""
-
     return {name: card.get(name) for name in ("cell", "pulse", "sha256", "data_hash", "licence", "date")}
