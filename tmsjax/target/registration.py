@@ -101,9 +101,9 @@ def register(
     Raises:
         InputError: a brain of another shape than the atlas. MissingToolError: no dipy.
     """
-    imaffine, imwarp, metrics, transforms = _dipy()
     if brain is not None and brain.shape != atlas.values.shape:
         raise InputError("the atlas's brain", got=brain.shape, expected=atlas.values.shape)
+    imaffine, imwarp, metrics, transforms = _dipy()
     started = time.perf_counter()
     (static, grid, _), (moving, its_grid, cut) = (_coarse(volume) for volume in (patient, atlas))
     worlds = {"static_grid2world": grid, "moving_grid2world": its_grid}
